@@ -1,0 +1,1 @@
+"""The cast: the people every test knows, and what they work with."""
