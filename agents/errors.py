@@ -1,0 +1,69 @@
+"""What can go wrong by the rules of the domain. The docstring is the message; one middleware and one API handler translate it.
+
+Bugs are not here: they crash. Failures of the outside world are `OutsideError`s and say whether trying again can help.
+"""
+
+
+class DomainError(Exception):
+    """This cannot be done."""
+
+    status = 400
+    code = "bad_request"
+
+    def __init__(self, message: str = "", *, field: str = "") -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.field = field
+        super().__init__(self.message)
+
+
+class Invalid(DomainError):
+    """Something in what was sent is not right."""
+
+    status = 422
+    code = "invalid"
+
+
+class Forbidden(DomainError):
+    """You may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class Missing(DomainError):
+    """There is nothing here that you can see."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(DomainError):
+    """Someone else changed this first. Reload and look again."""
+
+    status = 409
+    code = "conflict"
+
+
+class Fenced(Exception):
+    """Another driver holds this run now; nothing this one does may be stored."""
+
+
+class OutsideError(Exception):
+    """The outside world failed: a model, a tool, a server.
+
+    `permanent`: the same request would fail again. `billed`: the other side may have charged for it.
+    `retry_after`: seconds it asked us to wait, if it said.
+    """
+
+    def __init__(
+        self, message: str, *, kind: str, permanent: bool, billed: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind, self.permanent, self.billed, self.retry_after = kind, permanent, billed, retry_after
+
+
+class Aborted(OutsideError):
+    """A person cancelled while the call was in flight."""
+
+    def __init__(self, message: str = "cancelled while in flight", *, billed: bool = True) -> None:
+        super().__init__(message, kind="cancelled", permanent=True, billed=billed)

@@ -1,0 +1,42 @@
+"""Every noun of the domain, from the slice that owns it. Other apps import models from here and nowhere else."""
+
+from agents.audit.models import AuditEntry
+from agents.people.models import Membership, Permission, Role, Team, TeamOwnedQuerySet, Token, User
+from agents.registry.models import Agent, Release, Tool, ToolGrant
+from agents.runs.models import (
+    RUN_BOUNDS,
+    AgentMinute,
+    Control,
+    Recording,
+    Run,
+    Step,
+    StepPayload,
+    Touch,
+    Watermark,
+    Worker,
+)
+
+__all__ = [
+    "RUN_BOUNDS",
+    "Agent",
+    "AgentMinute",
+    "AuditEntry",
+    "Control",
+    "Membership",
+    "Permission",
+    "Recording",
+    "Release",
+    "Role",
+    "Run",
+    "Step",
+    "StepPayload",
+    "Team",
+    "TeamOwnedQuerySet",
+    "Token",
+    "Tool",
+    "ToolGrant",
+    "Touch",
+    "User",
+    "Watermark",
+    "Worker",
+]

@@ -1,0 +1,416 @@
+"""How work gets done: a run, its steps, what they touched, and what people asked of them.
+
+A step is the checkpoint; `(run, seq)` is its key and the key of everything that hangs on it.
+"""
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from agents import errors
+from agents.audit.transactions import Xid8Field
+from agents.people.models import Team, TeamOwnedQuerySet
+from agents.registry.models import Agent, Release
+
+
+class Recording(models.Model):
+    """What a recorded program replays: a run that somebody else's agent made, whole, named by its content."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    source_id = models.CharField(max_length=300)
+    digest = models.CharField(max_length=64, unique=True)
+    content = models.JSONField()
+
+    def __str__(self) -> str:
+        return self.source_id
+
+
+class RunQuerySet(TeamOwnedQuerySet):
+    """Runs, newest first by id (UUIDv7 is time ordered)."""
+
+    def live(self) -> "RunQuerySet":
+        """Runs that have not ended."""
+        return self.exclude(state__in=Run.ENDED)
+
+
+class Run(models.Model):
+    """One durable attempt at an objective, pinned to its release. A driver holds it by a lease with a fencing token."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        WAITING = "waiting"
+        PAUSED = "paused"
+        COMPENSATING = "compensating"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    class Asked(models.TextChoices):
+        """What a person has asked of a run that is being driven."""
+
+        NOTHING = ""
+        PAUSE = "pause"
+        CANCEL = "cancel"
+
+    class Queue(models.TextChoices):
+        """Classes of runs; each has workers of its own."""
+
+        MODEL = "model"
+        TOOL = "tool"
+        CONTROL = "control"
+        BULK = "bulk"
+
+    ENDED: ClassVar[frozenset[str]] = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+    NEXT: ClassVar[dict[str, frozenset[str]]] = {
+        State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.CANCELLED, State.FAILED}),
+        State.RUNNING: frozenset(
+            {State.QUEUED, State.WAITING, State.PAUSED, State.COMPLETED, State.FAILED, State.CANCELLED}
+        ),
+        State.WAITING: frozenset({State.QUEUED, State.PAUSED, State.FAILED, State.CANCELLED}),
+        State.PAUSED: frozenset({State.QUEUED, State.CANCELLED, State.FAILED}),
+        State.COMPENSATING: frozenset({State.FAILED, State.CANCELLED}),
+        State.COMPLETED: frozenset(),
+        State.FAILED: frozenset(),
+        State.CANCELLED: frozenset(),
+    }
+    HUES: ClassVar[dict[str, str]] = {
+        State.QUEUED: "still",
+        State.RUNNING: "busy",
+        State.WAITING: "wait",
+        State.PAUSED: "still",
+        State.COMPENSATING: "warn",
+        State.COMPLETED: "ok",
+        State.FAILED: "bad",
+        State.CANCELLED: "still",
+    }
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="runs")
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="runs")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    program_digest = models.CharField(max_length=64, blank=True)
+    objective = models.TextField()
+    input = models.JSONField(default=dict)
+    environment = models.CharField(max_length=8, choices=Agent.Environment, default=Agent.Environment.LIVE)
+    queue = models.CharField(max_length=8, choices=Queue, default=Queue.MODEL)
+    state = models.CharField(max_length=12, choices=State, default=State.QUEUED)
+    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    request_id = models.UUIDField(null=True, unique=True, help_text="Asking twice with the same id starts one run.")
+
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(default=timezone.now, help_text="When the state last moved.")
+
+    # Driving: who holds it, until when, what people want of it. Only runs/hotpath.py and runs/interventions.py write here.
+    lease_token = models.BigIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    lease_holder = models.CharField(max_length=120, blank=True)
+    asked = models.CharField(max_length=8, choices=Asked, default=Asked.NOTHING, blank=True)
+    wake_at = models.DateTimeField(null=True, help_text="A waiting run's timer.")
+    rung_at = models.DateTimeField(null=True)
+    rings = models.PositiveSmallIntegerField(default=0, help_text="Rings without a claim: doubles the pause before the next.")
+    deaths = models.PositiveSmallIntegerField(default=0, help_text="Drivers lost since the last stored step.")
+
+    # What it has done so far; each checkpoint adds to these.
+    steps_done = models.PositiveIntegerField(default=0)
+    tokens_in = models.BigIntegerField(default=0)
+    tokens_out = models.BigIntegerField(default=0)
+    cost = models.DecimalField(max_digits=16, decimal_places=8, default=0)
+    unpriced = models.PositiveIntegerField(default=0, help_text="Billed calls without a known price.")
+    waiting_for = models.CharField(max_length=200, blank=True)
+
+    result = models.JSONField(null=True)
+    failure_class = models.CharField(max_length=60, blank=True)
+    failure = models.TextField(blank=True)
+    xid = Xid8Field()
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-id", "state"], name="run_newest"),
+            models.Index(fields=["team", "-id"], name="run_team"),
+            models.Index(fields=["agent", "-id"], name="run_agent"),
+            models.Index(fields=["state", "-id"], name="run_state"),
+            models.Index(
+                fields=["agent", "state"],
+                name="run_unfinished",
+                condition=~Q(state__in=["completed", "failed", "cancelled"]),
+            ),
+            models.Index(fields=["finished_at"], name="run_finished", condition=Q(finished_at__isnull=False)),
+            models.Index(fields=["xid"], name="run_ended_xid", condition=Q(finished_at__isnull=False)),
+            models.Index(fields=["wake_at"], name="run_timer", condition=Q(state="waiting", wake_at__isnull=False)),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["completed", "failed", "cancelled"], finished_at__isnull=False)
+                | (~Q(state__in=["completed", "failed", "cancelled"]) & Q(finished_at__isnull=True)),
+                name="run_finished_when_ended",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {str(self.id)[-12:]}"
+
+    def move(self, *, to: str, **also: Any) -> None:
+        """Compare-and-set: when two people press at once, one wins and one is told."""
+        allowed = [state for state, following in self.NEXT.items() if to in following]
+        now = timezone.now()
+        fields: dict[str, Any] = {"state": to, "changed_at": now, **also}
+        if to in self.ENDED:
+            fields |= {"finished_at": now, "asked": "", "lease_until": None, "wake_at": None, "waiting_for": ""}
+        # Fenced: whoever was driving learns at its next write that the run is no longer its own.
+        fields["lease_token"] = F("lease_token") + 1
+        if not Run.objects.filter(pk=self.pk, state__in=allowed).update(**fields):
+            current = Run.objects.values_list("state", flat=True).get(pk=self.pk)
+            raise errors.Conflict(f"This run is {current}; it can no longer be {Run.State(to).label.lower()}.")
+        self.refresh_from_db()
+
+    @property
+    def hue(self) -> str:
+        """The colour class of this state, the same on every page."""
+        return self.HUES[self.state]
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in self.ENDED
+
+
+class StepQuerySet(TeamOwnedQuerySet):
+    """Steps of runs of one's teams."""
+
+    team_path = "run__team_id"
+
+
+class Step(models.Model):
+    """One thing a run did, and the checkpoint that it did it.
+
+    `held → intended → done | failed | refused | in_doubt | cancelled`; a step that neither acts outside nor is priced
+    starts at its end. `turn` is the seq of the first step asked for together with this one.
+    """
+
+    class State(models.TextChoices):
+        HELD = "held"
+        INTENDED = "intended"
+        DONE = "done"
+        FAILED = "failed"
+        REFUSED = "refused"
+        IN_DOUBT = "in_doubt", "in doubt"
+        CANCELLED = "cancelled"
+
+    class Kind(models.TextChoices):
+        MODEL = "model"
+        TOOL = "tool"
+        WAIT = "wait"
+
+    HUES: ClassVar[dict[str, str]] = {
+        State.HELD: "wait",
+        State.INTENDED: "busy",
+        State.DONE: "ok",
+        State.FAILED: "bad",
+        State.REFUSED: "warn",
+        State.IN_DOUBT: "wait",
+        State.CANCELLED: "still",
+    }
+    CLOSED: ClassVar[frozenset[str]] = frozenset({State.DONE, State.FAILED, State.REFUSED, State.CANCELLED})
+
+    pk = models.CompositePrimaryKey("run_id", "seq")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
+    seq = models.PositiveIntegerField()
+    turn = models.PositiveIntegerField()
+    agent_id = models.UUIDField()
+    kind = models.CharField(max_length=8, choices=Kind)
+    name = models.CharField(max_length=160)
+    state = models.CharField(max_length=12, choices=State)
+    attempt = models.PositiveSmallIntegerField(default=1)
+    says = models.TextField(blank=True, help_text="The act in one plain sentence.")
+    tier = models.PositiveSmallIntegerField(null=True)
+    writes = models.BooleanField(default=False)
+    call_id = models.CharField(max_length=120, blank=True, help_text="The provider's; they repeat, so never a key.")
+    idempotency_key = models.CharField(max_length=80, blank=True)
+
+    confidence = models.FloatField(null=True)
+    confidence_source = models.CharField(max_length=16, default="unknown")
+    gate = models.CharField(max_length=60, blank=True, help_text="Who held or refused it.")
+    gate_reason = models.TextField(blank=True)
+    answer = models.JSONField(null=True, help_text="What a person said about it (contracts.Answer).")
+    in_force = models.JSONField(null=True, help_text="Parameters this step ran with.")
+
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    simulated = models.BooleanField(default=False)
+
+    provider = models.CharField(max_length=60, blank=True)
+    model = models.CharField(max_length=120, blank=True)
+    tokens_in = models.IntegerField(null=True)
+    tokens_out = models.IntegerField(null=True)
+    cache_read = models.IntegerField(null=True)
+    cache_write = models.IntegerField(null=True)
+    cost = models.DecimalField(max_digits=16, decimal_places=8, null=True)
+    cost_kind = models.CharField(max_length=10, blank=True)
+
+    error_class = models.CharField(max_length=60, blank=True)
+    error = models.TextField(blank=True)
+    xid = Xid8Field()
+
+    objects = StepQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["xid"], name="step_xid"),
+            models.Index(
+                fields=["run", "seq"], name="step_open", condition=Q(state__in=["held", "intended", "in_doubt"])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"step {self.seq} · {self.name}"
+
+    @property
+    def hue(self) -> str:
+        """The colour class of this state."""
+        return self.HUES[self.state]
+
+
+class StepPayload(models.Model):
+    """What went into a step and what came out; apart, so that it can be encrypted, shredded and kept differently."""
+
+    pk = models.CompositePrimaryKey("run_id", "seq")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="payloads", db_index=False)
+    seq = models.PositiveIntegerField()
+    input = models.JSONField(null=True)
+    output = models.JSONField(null=True)
+
+    def __str__(self) -> str:
+        return f"payload of step {self.seq}"
+
+
+class Touch(models.Model):
+    """A record outside that an act touches: what would have to be undone, for whom, for how much, until when."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="touches")
+    seq = models.PositiveIntegerField()
+    kind = models.CharField(max_length=60)
+    record = models.CharField(max_length=200)
+    customer = models.CharField(max_length=200, blank=True)
+    amount = models.DecimalField(max_digits=14, decimal_places=2, null=True)
+    currency = models.CharField(max_length=3, blank=True)
+    undoable_until = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "record"], name="touch_record")]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "seq", "kind", "record"], name="touch_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.record}"
+
+
+class Control(models.Model):
+    """What a person asked of a run or an agent. One row per request id: asking twice is one act."""
+
+    class Verb(models.TextChoices):
+        PAUSE = "pause"
+        RESUME = "resume"
+        CANCEL = "cancel"
+        FREEZE = "freeze"
+        THAW = "thaw"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.ForeignKey(Run, null=True, on_delete=models.CASCADE, related_name="controls")
+    agent = models.ForeignKey(Agent, null=True, on_delete=models.CASCADE, related_name="controls")
+    verb = models.CharField(max_length=8, choices=Verb)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    reason = models.TextField(blank=True)
+    request_id = models.UUIDField(unique=True)
+    asked_at = models.DateTimeField(default=timezone.now)
+    obeyed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["run", "-asked_at"], name="control_run")]
+        constraints = [
+            models.CheckConstraint(condition=Q(run__isnull=False) ^ Q(agent__isnull=False), name="control_of_one_thing"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.verb} by {self.by or 'cockpit'}"
+
+
+class Worker(models.Model):
+    """A process that drives runs or keeps time, and when it last showed a sign of life."""
+
+    class Kind(models.TextChoices):
+        WORKER = "worker"
+        TICK = "tick"
+
+    name = models.CharField(primary_key=True, max_length=160)
+    kind = models.CharField(max_length=8, choices=Kind)
+    host = models.CharField(max_length=120)
+    pid = models.PositiveIntegerField()
+    driving = models.PositiveIntegerField(default=0, help_text="Runs it holds.")
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+RUN_BOUNDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
+"""Upper bounds in seconds of the latency histograms; one more bucket holds everything above."""
+
+
+def _zeros() -> list[int]:
+    return [0] * (len(RUN_BOUNDS) + 1)
+
+
+class AgentMinute(models.Model):
+    """What one agent did in one minute, derived from steps and runs behind a watermark. Pages about the fleet read this."""
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="minutes")
+    minute = models.DateTimeField()
+    runs_completed = models.IntegerField(default=0)
+    runs_failed = models.IntegerField(default=0)
+    runs_cancelled = models.IntegerField(default=0)
+    steps = models.IntegerField(default=0)
+    model_calls = models.IntegerField(default=0)
+    tool_calls = models.IntegerField(default=0)
+    step_errors = models.IntegerField(default=0)
+    refusals = models.IntegerField(default=0)
+    holds = models.IntegerField(default=0)
+    tokens_in = models.BigIntegerField(default=0)
+    tokens_out = models.BigIntegerField(default=0)
+    cost = models.DecimalField(max_digits=16, decimal_places=8, default=0)
+    unpriced = models.IntegerField(default=0)
+    confidence_sum = models.FloatField(default=0)
+    confidence_count = models.IntegerField(default=0)
+    run_seconds = ArrayField(models.IntegerField(), default=_zeros, size=len(RUN_BOUNDS) + 1)
+    step_seconds = ArrayField(models.IntegerField(), default=_zeros, size=len(RUN_BOUNDS) + 1)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["agent", "minute"], name="agent_minute_once")]
+        indexes = [models.Index(fields=["-minute", "agent"], name="agent_minute_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.agent_id} {self.minute:%H:%M}"
+
+
+class Watermark(models.Model):
+    """How far a batch reader has come: everything below `xid` is counted."""
+
+    name = models.CharField(primary_key=True, max_length=60)
+    xid = models.BigIntegerField(default=0)
+    moved_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.xid}"

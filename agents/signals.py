@@ -1,0 +1,30 @@
+"""What the fleet announces: past tense, sent inside the transaction that made it true, heard only in receivers.py.
+
+What leaves the process (a message, a web hook) waits for `transaction.on_commit(..., robust=True)`.
+"""
+
+from django.dispatch import Signal
+
+run_ready = Signal()
+"""A run became queued. `run_id: UUID, queue: str`; heard by whoever hands it to a worker."""
+
+run_changed = Signal()
+"""A run moved or was asked to. `run_id: UUID, agent_id: UUID, state: str` (state as it is now)."""
+
+run_progressed = Signal()
+"""A run stored a step; many a second. `run_id: UUID`. Receivers must cost microseconds."""
+
+step_held = Signal()
+"""A gate holds a step. `action: contracts.Action, verdict: contracts.Verdict`; the answer comes by `runs.holds.answer`."""
+
+step_doubted = Signal()
+"""Nobody knows whether an act happened. `action: contracts.Action`; the answer comes by `runs.holds.answer`."""
+
+step_closed = Signal()
+"""A held or doubted step no longer needs an answer. `run_id: UUID, seq: int, reason: str`."""
+
+call_billed = Signal()
+"""A model call was made and may be charged. `call: contracts.BilledCall`, in the transaction that stores the outcome."""
+
+agent_changed = Signal()
+"""An agent was published, frozen or thawed. `agent_id: UUID`."""

@@ -1,0 +1,57 @@
+"""What every request carries, and how a domain error becomes an answer."""
+
+from collections.abc import Callable
+from zoneinfo import ZoneInfoNotFoundError
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+
+from agents.errors import DomainError
+from agents.models import User
+
+
+class CockpitRequest(HttpRequest):
+    """A request of somebody signed in: `actor` is who acts, for pages and for the API alike."""
+
+    actor: User
+    user: User
+
+
+class PersonMiddleware:
+    """Says who acts and in whose time zone times are shown."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Set `request.actor`; show times in the person's zone for the length of this request."""
+        request.actor = request.user  # type: ignore[attr-defined]  # CockpitRequest is what views declare
+        try:
+            zone = request.user.tzinfo if isinstance(request.user, User) else None
+        except ZoneInfoNotFoundError:  # a zone that this machine's database no longer knows
+            zone = None
+        with timezone.override(zone):
+            return self.get_response(request)
+
+
+class DomainErrorMiddleware:
+    """Shows a domain error as a page or, to htmx, as a toast; nothing else catches one."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Nothing on the way in."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """The error's own status and sentence; bugs are left to crash."""
+        if not isinstance(error, DomainError):
+            return None
+        is_fragment = bool(getattr(request, "htmx", False))
+        template = "components/refusal.html" if is_fragment else "refusal.html"
+        response = render(request, template, {"error": error}, status=error.status)
+        if is_fragment:
+            response["HX-Retarget"], response["HX-Reswap"] = "#toasts", "beforeend"
+        return response

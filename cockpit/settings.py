@@ -1,0 +1,186 @@
+"""Django's settings. Every one an operator may set is a `COCKPIT_*` variable in the README's table."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from csp.constants import NONE, SELF
+
+from cockpit import environment
+from cockpit.environment import ROOT, setting, switch
+
+DATA_DIR = environment.data_dir()
+WORKSPACE = Path(setting("COCKPIT_WORKSPACE")).resolve() if setting("COCKPIT_WORKSPACE") else None
+_running = environment.running()
+
+DEBUG = switch("COCKPIT_DEBUG")
+SECRET_KEY = setting("COCKPIT_SECRET_KEY") or environment.secret("secret_key")
+PUBLIC_URL = setting("COCKPIT_URL", _running.get("url", "http://127.0.0.1:8000"))
+ALLOWED_HOSTS = setting("COCKPIT_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+ORGANISATION = setting("COCKPIT_ORGANISATION", "Brambleway Coffee")
+
+# --- what the product is made of ---------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "cockpit",
+    "approvals",
+    "finops",
+    "agents",
+    "django_htmx",
+    "template_partials",
+    "csp",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+AUTH_USER_MODEL = "agents.User"
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "cockpit.middleware.PersonMiddleware",
+    "cockpit.middleware.DomainErrorMiddleware",
+]
+# Asked in this order before every action; the strictest answer wins.
+AGENT_GATES = ["approvals.gates.TierGate", "finops.gates.PriceGate"]
+AGENT_PRICER = "finops.pricing.price"
+AGENT_TOOL_MODULES = ["cockpit.brambleway.tools"]
+
+ROOT_URLCONF = "cockpit.urls"
+ASGI_APPLICATION = "cockpit.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "cockpit.context.shell",
+            ],
+        },
+    }
+]
+
+# --- where the truth is kept ---------------------------------------------------------------------------------------
+DATABASE_URL = setting("DATABASE_URL", _running.get("database_url", ""))
+REDIS_URL = setting("REDIS_URL", _running.get("redis_url", ""))
+
+
+def _database(url: str) -> dict[str, Any]:
+    """Django's description of the PostgreSQL server at `url`, with a pool per process."""
+    parts = urlsplit(url)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": {
+            "pool": {"min_size": 0, "max_size": int(setting("COCKPIT_DB_POOL", "8")), "timeout": 20},
+            "application_name": "cockpit",
+        },
+    }
+
+
+DATABASES = {"default": _database(DATABASE_URL or "postgresql://cockpit@127.0.0.1:5432/cockpit")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL or "redis://127.0.0.1:6379/0",
+        "KEY_PREFIX": "cockpit",
+    }
+}
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+
+# --- the courier: ids only, never the truth ------------------------------------------------------------------------
+CELERY_BROKER_URL = REDIS_URL or "redis://127.0.0.1:6379/0"
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 3600,
+    "health_check_interval": 10,
+    "socket_keepalive": True,
+    "socket_timeout": 30,
+    "socket_connect_timeout": 2,
+}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+CELERY_TASK_DEFAULT_QUEUE = "model"
+
+# --- people ----------------------------------------------------------------------------------------------------------
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "fleet"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = setting("COCKPIT_TIME_ZONE", "UTC")
+
+# --- what leaves the machine: nothing ----------------------------------------------------------------------------------
+_EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"  # the empty <style> that Plotly makes
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF, _EMPTY_STYLE],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "worker-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "form-action": [SELF],
+    }
+}
+_SECURE = PUBLIC_URL.startswith("https://")
+SECURE_SSL_REDIRECT = False  # TLS ends at the proxy in front; it says so in this header
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _SECURE else None
+SECURE_HSTS_SECONDS = 31_536_000 if _SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _SECURE
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _SECURE
+SESSION_COOKIE_NAME = f"cockpit_{urlsplit(PUBLIC_URL).port or 'session'}"  # two instances on one host stay apart
+CSRF_COOKIE_NAME = f"cockpit_csrf_{urlsplit(PUBLIC_URL).port or ''}"
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = ["security.W008"]  # the redirect to https is the proxy's
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [ROOT / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s", "datefmt": "%H:%M:%S"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": setting("COCKPIT_LOG_LEVEL", "INFO")},
+}

@@ -1,0 +1,6 @@
+"""The pages of the app `finops`."""
+
+from django.urls import URLPattern, URLResolver
+
+app_name = "finops"
+urlpatterns: list[URLPattern | URLResolver] = []
