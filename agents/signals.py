@@ -28,3 +28,6 @@ call_billed = Signal()
 
 agent_changed = Signal()
 """An agent was published, frozen or thawed. `agent_id: UUID`."""
+
+act_performed = Signal()
+"""A gated act closed. `run_id: UUID, seq: int, state: str` (done, failed, in_doubt, cancelled), with its outcome."""

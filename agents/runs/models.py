@@ -9,11 +9,12 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents import errors
-from agents.audit.transactions import Xid8Field
+from agents.audit.transactions import CurrentXid, Xid8Field
 from agents.people.models import Team, TeamOwnedQuerySet
 from agents.registry.models import Agent, Release
 
@@ -166,7 +167,7 @@ class Run(models.Model):
         now = timezone.now()
         fields: dict[str, Any] = {"state": to, "changed_at": now, **also}
         if to in self.ENDED:
-            fields |= {"finished_at": now, "asked": "", "lease_until": None, "wake_at": None, "waiting_for": ""}
+            fields |= {"finished_at": now, "asked": "", "lease_until": None, "wake_at": None, "waiting_for": "", "xid": CurrentXid()}
         # Fenced: whoever was driving learns at its next write that the run is no longer its own.
         fields["lease_token"] = F("lease_token") + 1
         if not Run.objects.filter(pk=self.pk, state__in=allowed).update(**fields):
@@ -231,36 +232,36 @@ class Step(models.Model):
     kind = models.CharField(max_length=8, choices=Kind)
     name = models.CharField(max_length=160)
     state = models.CharField(max_length=12, choices=State)
-    attempt = models.PositiveSmallIntegerField(default=1)
-    says = models.TextField(blank=True, help_text="The act in one plain sentence.")
+    attempt = models.PositiveSmallIntegerField(default=1, db_default=1)
+    says = models.TextField(blank=True, default="", db_default="", help_text="The act in one plain sentence.")
     tier = models.PositiveSmallIntegerField(null=True)
-    writes = models.BooleanField(default=False)
-    call_id = models.CharField(max_length=120, blank=True, help_text="The provider's; they repeat, so never a key.")
-    idempotency_key = models.CharField(max_length=80, blank=True)
+    writes = models.BooleanField(default=False, db_default=False)
+    call_id = models.CharField(max_length=120, blank=True, default="", db_default="", help_text="The provider's; they repeat, so never a key.")
+    idempotency_key = models.CharField(max_length=80, blank=True, default="", db_default="")
 
     confidence = models.FloatField(null=True)
-    confidence_source = models.CharField(max_length=16, default="unknown")
-    gate = models.CharField(max_length=60, blank=True, help_text="Who held or refused it.")
-    gate_reason = models.TextField(blank=True)
+    confidence_source = models.CharField(max_length=16, default="unknown", db_default="unknown")
+    gate = models.CharField(max_length=60, blank=True, default="", db_default="", help_text="Who held or refused it.")
+    gate_reason = models.TextField(blank=True, default="", db_default="")
     answer = models.JSONField(null=True, help_text="What a person said about it (contracts.Answer).")
     in_force = models.JSONField(null=True, help_text="Parameters this step ran with.")
 
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now())
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    simulated = models.BooleanField(default=False)
+    simulated = models.BooleanField(default=False, db_default=False)
 
-    provider = models.CharField(max_length=60, blank=True)
-    model = models.CharField(max_length=120, blank=True)
+    provider = models.CharField(max_length=60, blank=True, default="", db_default="")
+    model = models.CharField(max_length=120, blank=True, default="", db_default="")
     tokens_in = models.IntegerField(null=True)
     tokens_out = models.IntegerField(null=True)
     cache_read = models.IntegerField(null=True)
     cache_write = models.IntegerField(null=True)
     cost = models.DecimalField(max_digits=16, decimal_places=8, null=True)
-    cost_kind = models.CharField(max_length=10, blank=True)
+    cost_kind = models.CharField(max_length=10, blank=True, default="", db_default="")
 
-    error_class = models.CharField(max_length=60, blank=True)
-    error = models.TextField(blank=True)
+    error_class = models.CharField(max_length=60, blank=True, default="", db_default="")
+    error = models.TextField(blank=True, default="", db_default="")
     xid = Xid8Field()
 
     objects = StepQuerySet.as_manager()
