@@ -41,9 +41,9 @@ def used(**figures: int | None) -> dict[str, int | None]:
     return {"input_tokens": 10, "output_tokens": 2, **figures}
 
 
-def call(at: int, result_at: int | None = None, **more: Any) -> dict[str, Any]:
+def call(at: int, answered: int | None = None, **more: Any) -> dict[str, Any]:
     defaults = {"id": "call_1", "name": "find_parcel", "args": {"number": 7}, "requestor": "assistant", "ok": True}
-    return {**defaults, "result": "in transit", "message_i": at, "result_message_i": result_at, **more}
+    return {**defaults, "result": "in transit", "message_i": at, "result_message_i": answered, **more}
 
 
 def run(**changes: Any) -> dict[str, Any]:

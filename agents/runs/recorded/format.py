@@ -34,9 +34,11 @@ def as_text(value: object) -> object:
 
 Free = Annotated[JsonValue, AfterValidator(finite)]
 FreeObject = Annotated[dict[str, JsonValue], AfterValidator(finite)]
-Name = Annotated[str, Field(min_length=1, max_length=500)]
-Tokens = Annotated[int, Field(ge=0, le=10**15)]
-Dollars = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
+# The bounds are those of the columns a replay fills: what would not fit is refused here, with a sentence.
+Name = Annotated[str, Field(min_length=1, max_length=120)]
+RunName = Annotated[str, Field(min_length=1, max_length=300)]
+Tokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Dollars = Annotated[float, Field(ge=0, le=10**7, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 Place = Annotated[int, Field(ge=0)]
 
@@ -117,7 +119,7 @@ class RawMessage(Part):
     content: str | None = None
     reasoning: str | None = None
     timestamp: str | None = None
-    model: str | None = None
+    model: Name | None = None
     finish_reason: str | None = None
     tool_call_ids: list[str | None] | None = None
     tool_call_id: str | None = None
@@ -148,13 +150,13 @@ class RawRun(Part):
     """The whole line."""
 
     schema_: Literal["agent-run/1"] = Field(alias="schema")
-    run_id: Name
+    run_id: RunName
     source: RawSource
     agent: RawAgent
     messages: list[RawMessage]
     tool_calls: list[RawCall]
     domain: str | None = None
-    model: str | None = None
+    model: Name | None = None
     model_source: str | None = None
     response_models: list[str] | None = None
     user_simulator_model: str | None = None
