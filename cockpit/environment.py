@@ -58,3 +58,12 @@ def secret(name: str, *, folder: Path | None = None) -> str:
         except FileExistsError:
             return path.read_text().strip()
         return value
+
+
+def write_privately(path: Path, text: str) -> None:
+    """Replace a file in one step, readable by its owner only: nobody ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)
