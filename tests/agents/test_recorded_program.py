@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from agents.contracts import AskModel, Assignment, Event, Finish, Json, Usage, UseTool
-from agents.runs.programs.recorded import follow
+from agents.contracts import AskModel, Assignment, Event, Finish, Json, Turn, Usage, UseTool
+from agents.runs.programs.recorded import RecordedRun
 from agents.runs.recorded.content import content, digest
 from agents.runs.recorded.tally import counted
 from tests.agents.test_recordings import SHARED, call, only, recordings, run, said, used
@@ -21,15 +21,15 @@ from tests.agents.test_recordings import SHARED, call, only, recordings, run, sa
 BUNDLE = {"prompts": {"system": "Be kind."}, "tool_types": {"send_back": "write", "find_parcel": "read"}}
 
 
-def assignment(**bundle: Any) -> Assignment:
-    return Assignment(run_id=UUID(int=1), objective="", input={}, bundle={**BUNDLE, **bundle}, seed=0)
+def following(record: Json, history: Sequence[Event]) -> Turn:
+    return RecordedRun().next(Assignment(UUID(int=1), "", record, BUNDLE, seed=0), history)
 
 
 def happened(ask: AskModel | UseTool, seq: int, turn: int, **otherwise: Any) -> Event:
     """What an engine would make of an ask that went as recorded."""
     assert ask.recorded is not None
     kind, name, given = (
-        ("tool", ask.name, ask.arguments)
+        ("tool", ask.name, {"arguments": ask.arguments})
         if isinstance(ask, UseTool)
         else ("model", "model", list(ask.messages)[ask.known :])
     )
@@ -42,7 +42,7 @@ def driven(record: Json) -> Iterator[tuple[list[AskModel | UseTool], list[Event]
     """Every turn of a recording with the history before it, ended by an empty turn."""
     history: list[Event] = []
     while True:
-        turn = follow(record, assignment(), history)
+        turn = following(record, history)
         asks = [ask for ask in turn if isinstance(ask, AskModel | UseTool)]
         yield asks, list(history)
         if not asks:
@@ -51,7 +51,7 @@ def driven(record: Json) -> Iterator[tuple[list[AskModel | UseTool], list[Event]
 
 
 def end(record: Json, history: Sequence[Event]) -> Finish:
-    (finish,) = follow(record, assignment(), history)
+    (finish,) = following(record, history)
     assert isinstance(finish, Finish)
     return finish
 
@@ -102,12 +102,22 @@ def test_what_the_user_said_since_the_last_step_is_new(tmp_path: Path) -> None:
 
 
 def test_a_write_is_tier_three_and_a_tool_nobody_listed_is_tier_two(tmp_path: Path) -> None:
-    calls = [call(2, 3, name="send_back"), call(2, 4, name="whistle")]
+    calls = [call(2, 3, name="whistle"), call(2, 4, name="send_back")]
     _, (asks, _), *_ = driven(content(only(tmp_path, tool_calls=calls)))
     judged = [(ask.name, ask.tier, ask.writes, ask.says) for ask in asks if isinstance(ask, UseTool)]
     assert judged == [
-        ("send_back", 3, True, "Send back: number 7"),
         ("whistle", 2, False, "Whistle: number 7"),
+        ("send_back", 3, True, "Send back: number 7"),
+    ]
+
+
+def test_a_write_closes_its_turn_so_that_nothing_is_done_before_it_is_decided(tmp_path: Path) -> None:
+    names = ["find_parcel", "send_back", "send_back", "find_parcel"]
+    turns = [asks for asks, _ in driven(content(only(tmp_path, tool_calls=[call(2, name=name) for name in names])))]
+    assert [[ask.name for ask in asks if isinstance(ask, UseTool)] for asks in turns[1:-2]] == [
+        ["find_parcel", "send_back"],
+        ["send_back"],
+        ["find_parcel"],
     ]
 
 
@@ -150,7 +160,11 @@ def test_nothing_recorded_follows_a_refusal(record: Json, state: str) -> None:
 
 def test_nothing_recorded_follows_an_edit(record: Json) -> None:
     (model, _), (tools, _), *_ = driven(record)
-    history = [happened(model[0], 0, 0), happened(tools[0], 1, 1, input={"number": 9}), happened(tools[1], 2, 1)]
+    history = [
+        happened(model[0], 0, 0),
+        happened(tools[0], 1, 1, input={"arguments": {"number": 9}}),
+        happened(tools[1], 2, 1),
+    ]
     assert end(record, history).failure == "diverged"
 
 

@@ -19,42 +19,57 @@ PROVIDER = "recorded"
 LONGEST_CALL_ID = 120
 
 
-def follow(content: Json, assignment: Assignment, history: Sequence[Event]) -> Turn:
-    """What was done after the steps in `history`; the end when the recording ends or a person decided otherwise."""
-    entries: list[Json] = content["entries"]
-    taken = [place for place, entry in enumerate(entries) if entry["kind"] != SAID]
-    for event, place in zip(history, taken, strict=False):
-        if why := _parting(event, entries[place]):
-            return [Finish(failure=DIVERGED, detail=why)]
-    if len(history) == len(taken):
-        return [_end(content, entries[taken[-1] + 1 :] if taken else entries)]
-    place = taken[len(history)]
-    if entries[place]["kind"] == MODEL:
-        return [_model(content, assignment, place)]
-    return [_tool(entry, assignment) for entry in _together(entries, place)]
+class RecordedRun:
+    """Follows `assignment.input`, the content of a recording. The bundle gives the prompt and the types of tools."""
+
+    def next(self, assignment: Assignment, history: Sequence[Event]) -> Turn:
+        """What was done after the steps in `history`; the end when the recording ends or a person decided otherwise."""
+        entries: list[Json] = assignment.input["entries"]
+        steps = [place for place, entry in enumerate(entries) if entry["kind"] != SAID]
+        for event, place in zip(history, steps, strict=False):
+            if why := _parting(event, entries[place]):
+                return [Finish(failure=DIVERGED, detail=why)]
+        if len(history) == len(steps):
+            return [_end(assignment.input, entries[steps[-1] + 1 :] if steps else entries)]
+        place = steps[len(history)]
+        if entries[place]["kind"] == MODEL:
+            return [_model(assignment, place)]
+        return list(_together(assignment, _tools_from(entries, place)))
 
 
 def _parting(event: Event, entry: Json) -> str:
     """Why the run can't go on after this step as it was recorded; empty when it can."""
     if event.state in {"refused", "cancelled"}:
         what = f"was {event.state}: {event.error or 'no reason was given'}"
-    elif event.kind == TOOL and entry["malformed"] is None and event.input != entry["arguments"]:
+    elif event.kind == TOOL and entry["malformed"] is None and event.input != {"arguments": entry["arguments"]}:
         what = "was changed to other arguments than the recorded ones"
     else:
         return ""
     return f"Step {event.seq} ({event.name}) {what}. Nothing was recorded of what follows that."
 
 
-def _together(entries: Sequence[Json], place: int) -> Iterator[Json]:
-    """The tool calls from `place` on that one message asked for at once."""
+def _together(assignment: Assignment, calls: Sequence[Json]) -> Iterator[UseTool]:
+    """What can be asked at once. A write closes the turn: if it is refused, nothing recorded after it may happen."""
+    for call in calls:
+        ask = _tool(call, assignment)
+        yield ask
+        if ask.writes:
+            return
+
+
+def _tools_from(entries: Sequence[Json], place: int) -> list[Json]:
+    """The tool calls of one message, from `place` on."""
+    calls: list[Json] = []
     for entry in entries[place:]:
         if entry["kind"] != TOOL or entry["message"] != entries[place]["message"]:
-            return
-        yield entry
+            break
+        calls.append(entry)
+    return calls
 
 
-def _model(content: Json, assignment: Assignment, place: int) -> AskModel:
+def _model(assignment: Assignment, place: int) -> AskModel:
     """The model's call with the conversation before it; only what was said since its last one is new."""
+    content = assignment.input
     entry, before = content["entries"][place], content["entries"][:place]
     prompt = assignment.bundle.get("prompts", {}).get("system")
     system = [{"role": "system", "parts": [{"type": "text", "content": prompt}]}] if prompt else []
@@ -78,7 +93,7 @@ def _known(before: Sequence[Json]) -> int:
     last = max((place for place, entry in enumerate(before) if entry["kind"] == MODEL), default=None)
     if last is None:
         return 0
-    return last + 1 + len(list(_together(before, last + 1)))
+    return last + 1 + len(_tools_from(before, last + 1))
 
 
 def _message(entry: Json) -> Json:
