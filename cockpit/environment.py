@@ -6,6 +6,7 @@ Apart from `settings.py` because `manage.py up` reads the same settings before D
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,18 @@ def secret(name: str, *, folder: Path | None = None) -> str:
     """A secret of this installation, made on first use and kept in `<data dir>/keys/` readable by its owner only."""
     path = (folder or data_dir()) / "keys" / name
     try:
-        return path.read_text().strip()
-    except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        value = secrets.token_urlsafe(48)
-        try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(value)
-        except FileExistsError:
-            return path.read_text().strip()
-        return value
+        with (
+            suppress(FileExistsError),
+            os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
+        ):
+            file.write(secrets.token_urlsafe(48))
+        return path.read_text().strip()
+    except OSError as error:
+        raise SystemExit(
+            f"{path} cannot be read or made ({error.strerror}); "
+            "name a folder of your own with --data-dir or COCKPIT_DATA_DIR."
+        ) from error
 
 
 def write_privately(path: Path, text: str) -> None:

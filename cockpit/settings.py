@@ -171,7 +171,6 @@ SILENCED_SYSTEM_CHECKS = ["security.W008"]  # the redirect to https is the proxy
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [ROOT / "static"]
-STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 

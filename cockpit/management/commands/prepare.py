@@ -6,9 +6,10 @@ Run by `manage.py up` at each start, and by hand before a release where real ser
 from argparse import ArgumentParser
 from typing import Any
 
+import psycopg
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
 
 from cockpit import demo
 
@@ -25,9 +26,11 @@ class Command(BaseCommand):
     def handle(self, *, demo: bool, **_: Any) -> None:
         """A database that does not answer is one sentence."""
         try:
-            call_command("migrate", verbosity=0, interactive=False)
-        except OperationalError as error:
+            # Not through Django's pool, which would try for its whole timeout.
+            psycopg.connect(settings.DATABASE_URL, connect_timeout=5).close()
+        except psycopg.OperationalError as error:
             raise CommandError(f"The database does not answer ({error}); check DATABASE_URL.") from error
+        call_command("migrate", verbosity=0, interactive=False)
         if demo:
             _demo()
 
