@@ -3,6 +3,12 @@
 Bugs are not here: they crash. Failures of the outside world are `OutsideError`s and say whether trying again can help.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agents.contracts import ModelAttempt
+
 
 class DomainError(Exception):
     """This cannot be done."""
@@ -52,8 +58,10 @@ class OutsideError(Exception):
     """The outside world failed: a model, a tool, a server.
 
     `permanent`: the same request would fail again. `billed`: the other side may have charged for it.
-    `retry_after`: seconds it asked us to wait, if it said.
+    `retry_after`: seconds it asked us to wait, if it said. `attempts`: every try at a model, where one was asked.
     """
+
+    attempts: "Sequence[ModelAttempt]" = ()
 
     def __init__(
         self, message: str, *, kind: str, permanent: bool, billed: bool = False, retry_after: float | None = None

@@ -3,11 +3,24 @@
 from uuid import UUID
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 
 from agents.runs import runner
+from agents.runs.keeper import keeper
 
 
 @shared_task(name="agents.drive")  # type: ignore[misc]  # Celery ships no types
 def drive(run_id: str) -> None:
     """Drive a run until it ends, waits or is told to stop; a run that somebody else drives is left alone."""
     runner.drive(UUID(run_id))
+
+
+def ring(run_id: UUID, queue: str) -> None:
+    """Ask a worker of that queue to drive a run."""
+    drive.apply_async((str(run_id),), queue=queue)
+
+
+@worker_shutting_down.connect  # type: ignore[misc]
+def hand_back(**_: object) -> None:
+    """A worker asked to end lets its drivers reach their next checkpoint."""
+    keeper().stop()

@@ -1,1 +1,49 @@
-"""What this app does when another announces a fact. Three lines each."""
+"""What the shell does when another app announces a fact: it tells open pages which topics changed, after the commit."""
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.dispatch import receiver
+
+from agents import signals
+from cockpit import live
+
+
+def tell(*topics: str) -> None:
+    """Announce now, or when the transaction that made it true has committed."""
+    if connection.in_atomic_block:
+        transaction.on_commit(partial(live.announce, *topics), robust=True)
+    else:
+        live.announce(*topics)
+
+
+@receiver(signals.run_progressed)
+def tell_of_step(sender: object, run_id: UUID, **_: Any) -> None:
+    """A step was stored; called on the engine's hot path."""
+    live.announce(f"run:{run_id}", "fleet")
+
+
+@receiver(signals.run_changed)
+def tell_of_run(sender: object, run_id: UUID, agent_id: UUID, **_: Any) -> None:
+    """A run moved, or was asked to."""
+    tell("runs", f"run:{run_id}", "fleet", "agents", f"agent:{agent_id}", "audit")
+
+
+@receiver(signals.agent_changed)
+def tell_of_agent(sender: object, agent_id: UUID, **_: Any) -> None:
+    """An agent was published, frozen or thawed."""
+    tell("agents", f"agent:{agent_id}", "fleet", "audit")
+
+
+@receiver(signals.call_billed)
+def tell_of_money(sender: object, **_: Any) -> None:
+    """Somebody spent something."""
+    tell("costs")
+
+
+@receiver([signals.step_held, signals.step_doubted, signals.step_closed])
+def tell_of_question(sender: object, **_: Any) -> None:
+    """A question to people came or went."""
+    tell("approvals", "fleet")

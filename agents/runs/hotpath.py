@@ -217,3 +217,9 @@ def to_json(value: Any) -> str | None:
     if "\\u0000" in text or "\\ud" in text:
         text = json.dumps(_clean(value), separators=(",", ":"), default=str)
     return text
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON gives it back: what a JSONField may hold."""
+    text = to_json(value)
+    return None if text is None else json.loads(text)

@@ -1,0 +1,146 @@
+"""How a drive ends: the run finished, failed, waits, was paused or cancelled, or is handed back. All fenced."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.utils import timezone
+
+from agents import signals
+from agents.audit import log as audit
+from agents.audit.transactions import CurrentXid
+from agents.contracts import Finish, Wait
+from agents.models import Control, Run, Step
+from agents.runs import hotpath, lease, steps
+from agents.runs.lease import Claim
+
+
+def finish(claim: Claim, last: Finish) -> None:
+    """The program is done: completed with its result, or failed with its own failure class."""
+    if last.failure:
+        fail(claim, last.failure, last.detail, result=last.result)
+        return
+    end(claim, "completed", result=last.result)
+
+
+def fail(claim: Claim, failure_class: str, why: str, *, result: Any = None) -> None:
+    """The run cannot go on; what it did stays, open questions are withdrawn."""
+    with steps.database():
+        close_open_steps(claim.run_id, reason=f"The run failed: {why}")
+        end(claim, "failed", result=result, failure_class=failure_class, failure=why)
+        run = Run.objects.select_related("agent").get(pk=claim.run_id)
+        audit.record("run.failed", about=run, by=None, reason=why, failure_class=failure_class)
+
+
+def end(claim: Claim, state: str, *, result: Any = None, failure_class: str = "", failure: str = "") -> None:
+    """One statement; then whoever listens is told."""
+    params = {
+        "run": claim.run_id,
+        "token": claim.token,
+        "state": state,
+        "result": hotpath.to_json(result),
+        "failure_class": failure_class[:60],
+        "failure": failure,
+    }
+    if connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute(hotpath.END, params)
+            hotpath.fenced(cursor.fetchone())
+    else:
+        hotpath.fenced(hotpath.one(hotpath.END, params))
+    announce(claim, state)
+
+
+def announce(claim: Claim, state: str) -> None:
+    """Tell the fleet that this run moved."""
+    signals.run_changed.send(Claim, run_id=claim.run_id, agent_id=claim.agent_id, state=state)
+
+
+def let_go(claim: Claim, state: str, *, waiting_for: str = "", wake_at: Any = None) -> None:
+    """Give up the lease and put the run where it belongs. Call inside `steps.database()`, after `steps.guard`."""
+    params = {"run": claim.run_id, "token": claim.token, "state": state, "waiting_for": waiting_for, "wake_at": wake_at}
+    with connection.cursor() as cursor:
+        cursor.execute(hotpath.LET_GO, params)
+        hotpath.fenced(cursor.fetchone())
+    announce(claim, state)
+
+
+def obey(claim: Claim) -> None:
+    """Do what people asked: pause, cancel; for a frozen agent just let go, so that a thaw has nothing to restore."""
+    with steps.database():
+        steps.heed(claim, hotpath.fenced(steps.guard(claim)))
+        if claim.asked == "cancel":
+            close_open_steps(claim.run_id, reason="The run was cancelled.")
+            end(claim, "cancelled")
+        elif claim.asked == "pause":
+            let_go(claim, "paused")
+            Run.objects.filter(pk=claim.run_id).update(asked="")
+        elif claim.frozen:
+            let_go(claim, "running")
+        else:  # withdrawn in the meantime
+            let_go(claim, "queued")
+            signals.run_ready.send(Run, run_id=claim.run_id, queue=claim.queue)
+        Control.objects.filter(run_id=claim.run_id, obeyed_at=None).update(obeyed_at=timezone.now())
+
+
+def hand_back(claim: Claim) -> None:
+    """Queue the run again: this worker ends, or others have waited long enough."""
+    with steps.database():
+        steps.heed(claim, hotpath.fenced(steps.guard(claim)))
+        let_go(claim, "queued")
+        signals.run_ready.send(Run, run_id=claim.run_id, queue=claim.queue)
+
+
+def wait_for_people(claim: Claim) -> bool:
+    """Wait until every held step is answered; False when the answers came in meanwhile and the drive goes on."""
+    with steps.database():
+        steps.heed(claim, hotpath.fenced(steps.guard(claim)))
+        if claim.asked or claim.frozen:
+            return False
+        unanswered = Step.objects.filter(
+            run_id=claim.run_id, state__in=["held", "in_doubt"], answer__isnull=True
+        ).values_list("state", flat=True)
+        if unanswered:
+            what = "a person to say what happened" if "in_doubt" in unanswered else "approval"
+            let_go(claim, "waiting", waiting_for=what)
+            return True
+    lease.recall(claim)
+    return False
+
+
+def wait_until(claim: Claim, wait: Wait, *, seq: int) -> None:
+    """A timer: the wait is a stored step, the run a row with a moment on it."""
+    hotpath.fenced(
+        hotpath.one(
+            hotpath.CHECKPOINT,
+            {
+                "run": claim.run_id,
+                "token": claim.token,
+                "seq": seq,
+                "turn": seq,
+                "kind": "wait",
+                "name": "wait",
+                "state": "done",
+                "tier": None,
+                "call_id": "",
+                "says": wait.why,
+                "started_at": steps.now(),
+                "finished_at": steps.now(),
+                "error_class": "",
+                "error": "",
+                "input": hotpath.to_json({"until": wait.until}),
+                "output": None,
+            },
+        )
+    )
+    with steps.database():
+        steps.heed(claim, hotpath.fenced(steps.guard(claim)))
+        let_go(claim, "waiting", waiting_for=wait.why or "its timer", wake_at=wait.until)
+
+
+def close_open_steps(run_id: UUID, *, reason: str) -> None:
+    """Withdraw what was held or in doubt: the question no longer matters. Call inside a transaction."""
+    open_steps = Step.objects.filter(run_id=run_id, state__in=["held", "intended", "in_doubt"])
+    for seq in list(open_steps.values_list("seq", flat=True)):
+        signals.step_closed.send(Run, run_id=run_id, seq=seq, reason=reason)
+    open_steps.update(state="cancelled", finished_at=timezone.now(), error=reason, xid=CurrentXid())

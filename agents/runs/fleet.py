@@ -1,0 +1,133 @@
+"""How the fleet is: what runs now, what was done lately, who is alive. Read by the fleet page and by the API.
+
+Unfinished runs are counted from a small partial index; everything about the past comes from minute rollups, never from
+steps, so that the cost of looking does not grow with the work.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Max, QuerySet, Sum
+from django.utils import timezone
+
+from agents.models import RUN_BOUNDS, Agent, AgentMinute, Run, User, Worker
+
+ALIVE_S = 15.0
+"""A process that has shown no sign of life for this long is not counted on: its runs have moved to others."""
+REMEMBERED_S = 600.0
+"""A silent process is still listed for this long, so that its death can be seen."""
+
+UNFINISHED = tuple(state for state in Run.State if state not in Run.ENDED)
+_BUCKETS = range(len(RUN_BOUNDS) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What was done in a stretch of time. `run_seconds` are the runs that ended, by how long they took (`RUN_BOUNDS`)."""
+
+    runs_completed: int = 0
+    runs_failed: int = 0
+    runs_cancelled: int = 0
+    steps: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    step_errors: int = 0
+    refusals: int = 0
+    holds: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
+    confidence_sum: float = 0.0
+    confidence_count: int = 0
+    run_seconds: tuple[int, ...] = (0,) * len(_BUCKETS)
+    last_minute: datetime | None = None
+
+    @property
+    def known_cost(self) -> Decimal | None:
+        """The cost of what has a price; None when nothing has, since unpriced is not free."""
+        return None if self.unpriced and not self.cost else self.cost
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether models were asked and not one said how many tokens that took."""
+        return bool(self.model_calls) and not (self.tokens_in or self.tokens_out)
+
+    @property
+    def confidence(self) -> float | None:
+        """The mean of what had a confidence."""
+        return self.confidence_sum / self.confidence_count if self.confidence_count else None
+
+    def run_quantile(self, share: float) -> float | None:
+        """How long that share of the ended runs took at most, in seconds; None without runs or beyond the last bound."""
+        total = sum(self.run_seconds)
+        for bound, below in zip(RUN_BOUNDS, accumulate(self.run_seconds), strict=False):
+            if total and below >= share * total:
+                return bound
+        return None
+
+
+NOTHING = Recent()
+_SUMS = [field.name for field in fields(Recent) if field.name not in ("run_seconds", "last_minute")]
+
+
+def unfinished_by_agent(user: User, *, agents: Iterable[UUID] | None = None) -> dict[UUID, dict[str, int]]:
+    """Runs that have not ended, counted now: for each agent that has some, how many in which state."""
+    rows = _of(Run.objects.visible_to(user).live(), agents).values_list("agent_id", "state").annotate(Count("pk"))
+    counts: dict[UUID, dict[str, int]] = {}
+    for agent_id, state, count in rows.order_by():
+        counts.setdefault(agent_id, {})[state] = count
+    return counts
+
+
+def recent_by_agent(user: User, since: datetime, *, agents: Iterable[UUID] | None = None) -> dict[UUID, Recent]:
+    """What each agent has done since then, for those that did anything; a minute counts from its start."""
+    visible = Agent.objects.visible_to(user)
+    minutes = _of(AgentMinute.objects.filter(minute__gte=since, agent__in=visible), agents)
+    totals: dict[str, Any] = {name: Sum(name) for name in _SUMS}
+    totals |= {f"bucket_{place}": Sum(f"run_seconds__{place}") for place in _BUCKETS}
+    rows = minutes.values("agent_id").annotate(last=Max("minute"), **{f"sum_{name}": sum for name, sum in totals.items()})
+    return {row["agent_id"]: _recent(row) for row in rows.order_by()}
+
+
+def together(several: Iterable[Recent]) -> Recent:
+    """Several agents as one."""
+    rows = list(several)
+    sums = {name: sum((getattr(row, name) for row in rows), start=getattr(NOTHING, name)) for name in _SUMS}
+    buckets = tuple(sum(row.run_seconds[place] for row in rows) for place in _BUCKETS)
+    last = max((row.last_minute for row in rows if row.last_minute), default=None)
+    return Recent(**sums, run_seconds=buckets, last_minute=last)
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A process and how long ago it last showed a sign of life, in seconds."""
+
+    worker: Worker
+    age_s: float
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the sign is fresh enough to count on the process."""
+        return self.age_s < ALIVE_S
+
+
+def workers() -> list[Sign]:
+    """Every process seen lately, by name; one that died stays for a while, so that its death can be seen."""
+    now = timezone.now()
+    seen = Worker.objects.filter(seen_at__gt=now - timedelta(seconds=REMEMBERED_S)).order_by("kind", "name")
+    return [Sign(worker, round(max((now - worker.seen_at).total_seconds(), 0.0), 1)) for worker in seen]
+
+
+def _of(rows: QuerySet[Any], agents: Iterable[UUID] | None) -> QuerySet[Any]:
+    return rows if agents is None else rows.filter(agent__in=list(agents))
+
+
+def _recent(row: dict[str, Any]) -> Recent:
+    sums = {name: row[f"sum_{name}"] for name in _SUMS}
+    return Recent(**sums, run_seconds=tuple(row[f"sum_bucket_{place}"] for place in _BUCKETS), last_minute=row["last"])

@@ -1,0 +1,171 @@
+"""What people do to work in flight: pause, resume, cancel a run; freeze and thaw an agent.
+
+A queued or waiting run moves at once; a driven one is asked and obeys before its next step. Asking twice with one request
+id is one act.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from agents import errors, signals
+from agents.audit import log as audit
+from agents.models import Agent, Control, Permission, Run, User
+from agents.runs.ending import close_open_steps
+from agents.runs.keeper import publish_cancel
+
+
+def pause(run: Run, *, by: User, reason: str, request_id: UUID) -> Control:
+    """Stop before the next step and stay so until resumed; open questions stay open."""
+    return _steer(run, Control.Verb.PAUSE, by=by, reason=reason, request_id=request_id)
+
+
+def resume(run: Run, *, by: User, reason: str = "", request_id: UUID) -> Control:
+    """Queue a paused run again; a pause that was not obeyed yet is withdrawn."""
+    return _steer(run, Control.Verb.RESUME, by=by, reason=reason, request_id=request_id)
+
+
+def cancel(run: Run, *, by: User, reason: str, request_id: UUID) -> Control:
+    """End the run for good; a model call in flight is aborted. What was done stays done."""
+    return _steer(run, Control.Verb.CANCEL, by=by, reason=reason, request_id=request_id)
+
+
+@transaction.atomic
+def _steer(run: Run, verb: Control.Verb, *, by: User, reason: str, request_id: UUID) -> Control:
+    if not by.may(Permission.STEER, run.team_id):
+        raise errors.Forbidden(f"You may not {verb} runs of this team; that takes the role operator.")
+    if not reason.strip() and verb != Control.Verb.RESUME:
+        raise errors.Invalid(f"Say why you {verb} this run; the next person will ask.", field="reason")
+    if found := Control.objects.filter(request_id=request_id).first():
+        return _same(found, run_id=run.pk, verb=verb)
+    locked = Run.objects.select_for_update(of=("self",)).get(pk=run.pk)
+    is_done = {"pause": _pause, "resume": _resume, "cancel": _cancel}[verb](locked)
+    now = timezone.now()
+    control = Control.objects.create(
+        run=run, verb=verb, by=by, reason=reason, request_id=request_id, obeyed_at=now if is_done else None
+    )
+    asked = "" if is_done else "_asked"
+    audit.record(f"run.{verb}{asked}", about=run, by=by, reason=reason, request_id=request_id)
+    run.refresh_from_db()
+    signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)
+    return control
+
+
+def _same(found: Control, *, run_id: UUID | None = None, agent_id: UUID | None = None, verb: str) -> Control:
+    """The control an earlier request with this id made, if it asked for the same."""
+    if (found.run_id, found.agent_id, found.verb) != (run_id, agent_id, verb):
+        raise errors.Conflict("This request id was used for something else; make a new one.", field="request_id")
+    return found
+
+
+def _is_driven(run: Run) -> bool:
+    return run.state == Run.State.RUNNING and run.lease_until is not None and run.lease_until > timezone.now()
+
+
+def _pause(run: Run) -> bool:
+    if run.state == Run.State.PAUSED or run.asked == Run.Asked.PAUSE:
+        raise errors.Conflict("This run is paused already.")
+    if run.asked == Run.Asked.CANCEL:
+        raise errors.Conflict("This run is being cancelled; it can no longer be paused.")
+    if _is_driven(run):
+        Run.objects.filter(pk=run.pk).update(asked=Run.Asked.PAUSE)
+        return False
+    run.move(to=Run.State.PAUSED, lease_until=None, lease_holder="")
+    return True
+
+
+def _resume(run: Run) -> bool:
+    if run.state == Run.State.RUNNING and run.asked == Run.Asked.PAUSE:
+        Run.objects.filter(pk=run.pk).update(asked=Run.Asked.NOTHING)
+        Control.objects.filter(run=run, verb=Control.Verb.PAUSE, obeyed_at=None).update(obeyed_at=timezone.now())
+        return True
+    if run.state != Run.State.PAUSED:
+        raise errors.Conflict(f"This run is {run.get_state_display()}, not paused; there is nothing to resume.")
+    run.move(to=Run.State.QUEUED, asked="", rings=0, rung_at=None)
+    signals.run_ready.send(Run, run_id=run.pk, queue=Run.Queue.CONTROL)
+    return True
+
+
+def _cancel(run: Run) -> bool:
+    if run.is_ended:
+        raise errors.Conflict(f"This run is {run.get_state_display()}; it can no longer be cancelled.")
+    if _is_driven(run):
+        Run.objects.filter(pk=run.pk).update(asked=Run.Asked.CANCEL)
+        transaction.on_commit(lambda: publish_cancel(run.pk), robust=True)
+        return False
+    close_open_steps(run.pk, reason="The run was cancelled.")
+    run.move(to=Run.State.CANCELLED)
+    return True
+
+
+@transaction.atomic
+def freeze(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
+    """No run of this agent starts another step until it is thawed. No run's state changes, so nothing is to be restored."""
+    _may_freeze(agent, by, "freeze")
+    if not reason.strip():
+        raise errors.Invalid("Say why you freeze this agent; the next person will ask.", field="reason")
+    if found := Control.objects.filter(request_id=request_id).first():
+        return _same(found, agent_id=agent.pk, verb=Control.Verb.FREEZE)
+    fields = {"frozen_at": timezone.now(), "frozen_by": by, "frozen_reason": reason}
+    if not Agent.objects.filter(pk=agent.pk, frozen_at=None).update(**fields):
+        raise errors.Conflict(f"{agent} is frozen already.")
+    return _agent_control(agent, Control.Verb.FREEZE, by=by, reason=reason, request_id=request_id)
+
+
+@transaction.atomic
+def thaw(agent: Agent, *, by: User, reason: str = "", request_id: UUID) -> Control:
+    """Let the agent's runs go on exactly where they were."""
+    _may_freeze(agent, by, "thaw")
+    if found := Control.objects.filter(request_id=request_id).first():
+        return _same(found, agent_id=agent.pk, verb=Control.Verb.THAW)
+    cleared = {"frozen_at": None, "frozen_by": None, "frozen_reason": ""}
+    if not Agent.objects.filter(pk=agent.pk, frozen_at__isnull=False).update(**cleared):
+        raise errors.Conflict(f"{agent} is not frozen.")
+    control = _agent_control(agent, Control.Verb.THAW, by=by, reason=reason, request_id=request_id)
+    idle = Run.objects.filter(agent=agent).filter(
+        Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, lease_until=None)
+    )
+    for run_id, queue in idle.order_by("pk").values_list("pk", "queue")[:1000]:  # the sweep rings the rest
+        signals.run_ready.send(Run, run_id=run_id, queue=queue)
+    return control
+
+
+def _may_freeze(agent: Agent, by: User, verb: str) -> None:
+    if not by.may(Permission.STEER, agent.team_id):
+        raise errors.Forbidden(f"You may not {verb} {agent}; that takes the role operator in its team.")
+
+
+def _agent_control(agent: Agent, verb: Control.Verb, *, by: User, reason: str, request_id: UUID) -> Control:
+    now = timezone.now()
+    control = Control.objects.create(agent=agent, verb=verb, by=by, reason=reason, request_id=request_id, obeyed_at=now)
+    audit.record(f"agent.{verb}", about=agent, by=by, reason=reason, request_id=request_id)
+    agent.refresh_from_db()
+    signals.agent_changed.send(Agent, agent_id=agent.pk)
+    return control
+
+
+def draining(agent: Agent) -> int:
+    """Steps still in flight of an agent that was frozen: what was begun is allowed to say how it ended."""
+    return Run.objects.filter(agent=agent, state=Run.State.RUNNING, lease_until__gt=timezone.now()).count()
+
+
+def overdue(*, limit: int = 200) -> int:
+    """Fail runs past their deadline that nobody drives; a driven one sees its deadline by itself."""
+    late = (
+        Run.objects.live()
+        .filter(deadline_at__lt=timezone.now())
+        .filter(Q(lease_until=None) | Q(lease_until__lt=timezone.now() - timedelta(seconds=1)))
+    )
+    ended = 0
+    for run in late[:limit]:
+        with transaction.atomic():
+            close_open_steps(run.pk, reason="The run's deadline passed.")
+            why = f"The deadline was {run.deadline_at:%Y-%m-%d %H:%M:%S} UTC."
+            run.move(to=Run.State.FAILED, failure_class="limit:deadline", failure=why)
+            audit.record("run.failed", about=run, by=None, reason=why, failure_class="limit:deadline")
+            signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)
+            ended += 1
+    return ended

@@ -1,0 +1,130 @@
+"""One thread per process that keeps what its drivers hold.
+
+It renews their leases, shows a sign of life, and hears cancels: at once through Redis, and a moment later by the poll behind
+it when Redis is away. A driver that lost its lease is told here first, and by its next write in any case.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import redis
+from django.conf import settings
+
+from agents.cancellation import Cancellation
+from agents.runs import hotpath
+
+log = logging.getLogger(__name__)
+
+RENEW_SECONDS = 2.0
+CANCELS = "cockpit:cancels"
+
+
+class Keeper:
+    """The thread and what it keeps: `{run id: (fencing token, cancellation)}`."""
+
+    def __init__(self) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
+        self.stopping = threading.Event()
+        self._held: dict[UUID, tuple[int, Cancellation]] = {}
+        self._lock = threading.Lock()
+        self._started_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def keeping(self, run_id: UUID, token: int) -> Iterator[Cancellation]:
+        """Hold a run's lease while inside; the value is set when a person cancels or the lease is lost."""
+        cancellation = Cancellation()
+        with self._lock:
+            self._held[run_id] = (token, cancellation)
+        try:
+            yield cancellation
+        finally:
+            with self._lock:
+                if self._held.get(run_id, (0,))[0] == token:
+                    del self._held[run_id]
+
+    def stop(self) -> None:
+        """The process is asked to end: drivers hand their runs back at their next checkpoint."""
+        self.stopping.set()
+
+    def _run(self) -> None:
+        subscription: Any = None
+        due = time.monotonic()
+        while True:
+            try:
+                subscription = subscription or self._subscribe()
+                message = subscription.get_message(timeout=max(0.01, due - time.monotonic()))
+                if message and message["type"] == "message":
+                    self._cancel(UUID(message["data"].decode()))
+            except (redis.RedisError, OSError, ValueError):
+                subscription = None  # the poll below hears cancels until Redis is back
+                time.sleep(max(0.05, min(0.5, due - time.monotonic())))
+            if time.monotonic() >= due:
+                due = time.monotonic() + RENEW_SECONDS
+                self._renew()
+
+    def _subscribe(self) -> Any:
+        client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5)
+        subscription = client.pubsub(ignore_subscribe_messages=True)
+        subscription.subscribe(CANCELS)
+        return subscription
+
+    def _renew(self) -> None:
+        with self._lock:
+            held = dict(self._held)
+        try:
+            self._show_life(driving=len(held))
+            if held:
+                self._renew_leases(held)
+        except Exception:  # the database is away: drivers find out by themselves; this thread must outlive it
+            log.warning("leases could not be renewed; trying again in %s s", RENEW_SECONDS, exc_info=True)
+
+    def _show_life(self, *, driving: int) -> None:
+        sign = {"name": self.name, "kind": "worker", "host": socket.gethostname(), "pid": os.getpid()}
+        with hotpath.raw() as conn:
+            conn.execute(hotpath.SIGN_OF_LIFE, {**sign, "driving": driving}, prepare=True)
+
+    def _renew_leases(self, held: dict[UUID, tuple[int, Cancellation]]) -> None:
+        tokens = [token for token, _ in held.values()]
+        kept = dict(hotpath.rows(hotpath.RENEW, {"ids": list(held), "tokens": tokens, "lease": hotpath.LEASE_SECONDS}))
+        for run_id, (_, cancellation) in held.items():
+            if kept.get(run_id, "cancel") == "cancel":
+                cancellation.set()
+
+    def _cancel(self, run_id: UUID) -> None:
+        with self._lock:
+            found = self._held.get(run_id)
+        if found:
+            found[1].set()
+
+
+_keeper: Keeper | None = None
+_keeper_pid = 0
+_making = threading.Lock()
+
+
+def keeper() -> Keeper:
+    """This process's keeper; a forked child makes its own."""
+    global _keeper, _keeper_pid
+    with _making:
+        if _keeper is None or _keeper_pid != os.getpid():
+            _keeper, _keeper_pid = Keeper(), os.getpid()
+        return _keeper
+
+
+def publish_cancel(run_id: UUID) -> None:
+    """Tell every keeper that a person cancelled. Best effort: their polls hear it within two seconds anyway."""
+    try:
+        redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1).publish(
+            CANCELS, str(run_id)
+        )
+    except redis.RedisError:
+        log.warning("Redis is away; run %s is aborted when its worker next looks", run_id)

@@ -1,0 +1,107 @@
+"""Taking a run to drive it: the claim, what it is about, and what it has done so far."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from uuid import UUID
+
+from agents.contracts import Assignment, Event, Json
+from agents.models import Recording, Release
+from agents.runs import hotpath
+from agents.runs.keeper import keeper
+
+
+@dataclass(slots=True)
+class Held:
+    """A step that is stored but not closed: what a new driver must go on with. `answer` is a contracts.Answer as JSON."""
+
+    state: str
+    attempt: int
+    answer: Json | None
+
+
+@dataclass(slots=True)
+class Claim:
+    """A run in the hands of one driver, with the totals that its limits are measured against."""
+
+    run_id: UUID
+    token: int
+    asked: str
+    deaths: int
+    steps_done: int
+    agent_id: UUID
+    agent: str
+    team_id: UUID
+    use_case: str
+    release_id: UUID
+    environment: str
+    objective: str
+    input: Json
+    queue: str
+    started_at: datetime
+    deadline_at: datetime | None
+    tokens_in: int
+    tokens_out: int
+    cost: Decimal
+    frozen: bool = False
+    history: dict[int, Event] = field(default_factory=dict)
+    open: dict[int, Held] = field(default_factory=dict)
+
+    @property
+    def release(self) -> "Content":
+        """The release this run is pinned to."""
+        return content(self.release_id)
+
+    def assignment(self) -> Assignment:
+        """What the program is told besides history."""
+        given = self.input
+        if "recording" in given:
+            given = recording(UUID(given["recording"]))
+        seed = self.run_id.int & 0x7FFFFFFF
+        return Assignment(self.run_id, self.objective, given, self.release.bundle, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A release as drivers need it; immutable, so every process keeps it."""
+
+    version: str
+    program: str
+    bundle: Json
+
+
+@lru_cache(maxsize=512)
+def content(release_id: UUID) -> Content:
+    """The content of a release, read once per process."""
+    return Content(*Release.objects.values_list("version", "program", "bundle").get(pk=release_id))
+
+
+@lru_cache(maxsize=64)
+def recording(recording_id: UUID) -> Json:
+    """A recorded run's content, read once while it is replayed."""
+    found: Json = Recording.objects.values_list("content", flat=True).get(pk=recording_id)
+    return found
+
+
+def take(run_id: UUID) -> Claim | None:
+    """Claim a run; None when it is not ready, someone else drives it, or its agent is frozen."""
+    row = hotpath.one(hotpath.CLAIM, {"run": run_id, "holder": keeper().name, "lease": hotpath.LEASE_SECONDS})
+    if row is None:
+        return None
+    claim = Claim(*row)
+    if claim.token > 1:  # somebody had it before
+        recall(claim)
+    return claim
+
+
+def recall(claim: Claim) -> None:
+    """Read what this run has done so far."""
+    claim.history.clear()
+    claim.open.clear()
+    for seq, turn, kind, name, state, attempt, call_id, error, answer, given, output in hotpath.rows(
+        hotpath.HISTORY, {"run": claim.run_id}
+    ):
+        claim.history[seq] = Event(seq, turn, kind, name, state, given, output, error, call_id)
+        if state in ("held", "intended", "in_doubt"):
+            claim.open[seq] = Held(state, attempt, answer)

@@ -1,0 +1,229 @@
+"""Doing what was planned and allowed: asking a model, using a tool. No transaction is open while the outside world works."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from agents import errors
+from agents.cancellation import Cancellation
+from agents.contracts import AskModel, BilledCall, Json, ModelReply, ModelRequest, Price, Recorded, Usage, UseTool
+from agents.llm import estimates, gateway
+from agents.runs import gates, steps
+from agents.runs.lease import Claim
+from agents.runs.steps import Planned, Result
+from agents.tools import invocation
+from agents.tools.context import ToolContext
+
+GATEWAY_ATTEMPTS = 100  # calls of one step attempt are booked under numbers of their own, this far apart
+
+
+def perform(claim: Claim, step: Planned, cancellation: Cancellation) -> None:
+    """Take one step that every gate let through, and store what became of it."""
+    if step.ask.recorded:
+        perform_recorded(claim, step, step.ask.recorded)
+    elif isinstance(step.ask, AskModel):
+        perform_model(claim, step, step.ask, cancellation)
+    elif step.action.writes or step.stored:
+        perform_write(claim, step, cancellation)
+    else:
+        steps.checkpoint(claim, step, use(claim, step, cancellation))
+
+
+def perform_write(claim: Claim, step: Planned, cancellation: Cancellation) -> None:
+    """Intent, act, outcome. An idempotent tool whose answer got lost is asked once more with the same key."""
+    if not steps.intend(claim, step):
+        return
+    result = use(claim, step, cancellation)
+    if is_unclear(result) and step.spec and step.spec.idempotent and not cancellation.is_set:
+        result = use(claim, step, cancellation)
+    if is_unclear(result) and step.action.writes:
+        result = replace(result, state="in_doubt")
+    steps.outcome(claim, step, result)
+
+
+def is_unclear(result: Result) -> bool:
+    """Whether the other side may have acted though we have no answer."""
+    return result.state == "failed" and result.error_class in {"timeout", "cancelled", "connection"}
+
+
+def use(claim: Claim, step: Planned, cancellation: Cancellation) -> Result:
+    """Call a tool; a failure is data for the program, not an exception."""
+    assert step.spec is not None
+    context = ToolContext(
+        run_id=claim.run_id,
+        seq=step.seq,
+        attempt=step.attempt,
+        idempotency_key=step.key,
+        environment=claim.environment,
+        agent=claim.agent,
+        team_id=claim.team_id,
+        seed=claim.run_id.int & 0x7FFFFFFF,
+        cancellation=cancellation,
+    )
+    started = steps.now()
+    try:
+        output = invocation.invoke(step.spec, step.action.arguments, context)
+    except errors.OutsideError as error:
+        return Result("failed", error_class=error.kind, error=str(error), started_at=started)
+    return Result("done", output, started_at=started)
+
+
+def perform_model(claim: Claim, step: Planned, ask: AskModel, cancellation: Cancellation) -> None:
+    """Intent (where a gate may reserve money), the call, and the outcome with everything that was billed."""
+    if not steps.intend(claim, step):
+        return
+    request = ModelRequest(
+        chain=claim.release.bundle.get("models", []),
+        messages=ask.messages,
+        tools=[offer(claim.release.bundle, name) for name in ask.tools],
+        settings=ask.settings,
+        seed=claim.run_id.int & 0x7FFFFFFF,
+        idempotency_key=step.key,
+        timeout=float(claim.release.bundle.get("limits", {}).get("model_timeout_s", 60)),
+    )
+    started = steps.now()
+    try:
+        reply = gateway.ask(request, cancellation)
+    except errors.OutsideError as error:
+        calls = failed_calls(claim, step, getattr(error, "attempts", ()))
+        state = "cancelled" if isinstance(error, errors.Aborted) else "failed"
+        usage, price = total(calls)
+        failure = Result(state, None, error.kind, str(error), usage=usage, price=price, started_at=started, calls=calls)
+        steps.outcome(claim, step, failure)
+        return
+    steps.outcome(claim, step, answered(claim, step, reply, started))
+
+
+def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) -> Result:
+    """A model's reply as the step keeps it: the message, what it said of its confidence, the attempts it took."""
+    before = failed_calls(claim, step, reply.attempts)
+    price = gates.pricer()(reply.provider, reply.model, reply.usage, started)
+    number = (step.attempt - 1) * GATEWAY_ATTEMPTS + GATEWAY_ATTEMPTS
+    call = billed(claim, step, number, reply.provider, reply.model, reply.usage, price, started)
+    output = {
+        "message": reply.message,
+        "confidences": [(said.value, said.source.value) for said in reply.confidences],
+        "response_model": reply.response_model,
+        "attempts": [
+            {"provider": one.provider, "model": one.model, "seconds": one.seconds, "error": one.error}
+            for one in reply.attempts
+            if one.error
+        ],
+    }
+    return Result(
+        "done",
+        output,
+        usage=reply.usage,
+        price=price,
+        provider=reply.provider,
+        model=reply.model,
+        started_at=started,
+        calls=(*before, call),
+    )
+
+
+def failed_calls(claim: Claim, step: Planned, attempts: object) -> tuple[BilledCall, ...]:
+    """The attempts that failed but may be charged for, priced from their estimated usage."""
+    calls = []
+    for index, attempt in enumerate(attempts if isinstance(attempts, list | tuple) else ()):
+        if attempt.usage is None or not attempt.error:
+            continue
+        price = gates.pricer()(attempt.provider, attempt.model, attempt.usage, attempt.started_at)
+        number = (step.attempt - 1) * GATEWAY_ATTEMPTS + index + 1
+        at = attempt.started_at
+        calls.append(billed(claim, step, number, attempt.provider, attempt.model, attempt.usage, price, at))
+    return tuple(calls)
+
+
+def total(calls: tuple[BilledCall, ...]) -> tuple[Usage, Price | None]:
+    """Tokens and money of calls that failed, for the step that made them."""
+    if not calls:
+        return Usage(), None
+    known = [call.price.amount for call in calls if call.price.amount is not None]
+    usage = Usage(
+        input=sum(call.usage.input or 0 for call in calls),
+        output=sum(call.usage.output or 0 for call in calls),
+        estimated=True,
+    )
+    return usage, Price(sum(known[1:], known[0]) if known else None, "estimated" if known else "unpriced")
+
+
+def bill_lost(claim: Claim, step: Planned) -> None:
+    """A driver died while a model worked: that call may be charged for, so it is booked as estimated before another one."""
+    assert isinstance(step.ask, AskModel)
+    chain = claim.release.bundle.get("models") or [{"provider": "", "model": ""}]
+    usage = estimates.of_request(step.ask.messages)
+    at = steps.now()
+    price = gates.pricer()(chain[0]["provider"], chain[0]["model"], usage, at)
+    number = (step.attempt - 1) * GATEWAY_ATTEMPTS
+    steps.book(claim, billed(claim, step, number, chain[0]["provider"], chain[0]["model"], usage, price, at))
+
+
+def billed(
+    claim: Claim, step: Planned, number: int, provider: str, model: str, usage: Usage, price: Price, at: datetime
+) -> BilledCall:
+    """One call for the ledger."""
+    return BilledCall(
+        run_id=claim.run_id,
+        seq=step.seq,
+        attempt=number,
+        agent_id=claim.agent_id,
+        team_id=claim.team_id,
+        release_id=claim.release_id,
+        use_case=claim.use_case,
+        provider=provider,
+        model=model,
+        usage=usage,
+        price=price,
+        at=at,
+    )
+
+
+def offer(bundle: Json, name: str) -> Json:
+    """A tool as a model is told of it; the schema is the one published with the release."""
+    schema = bundle.get("tool_schemas", {}).get(name, {})
+    return {
+        "name": name,
+        "description": schema.get("description", ""),
+        "schema": schema.get("schema", {"type": "object"}),
+        "writes": schema.get("writes", False),
+    }
+
+
+def perform_recorded(claim: Claim, step: Planned, recorded: Recorded) -> None:
+    """Store what happened elsewhere. Writes still pass their intent, where the decision that allows them is verified."""
+    state = "failed" if recorded.ok is False else "done"
+    result = Result(
+        state,
+        recorded.output,
+        "recorded" if state == "failed" else "",
+        recorded.error,
+        started_at=recorded.started_at,
+        finished_at=recorded.finished_at,
+    )
+    if isinstance(step.ask, UseTool):
+        if step.action.writes or step.stored:
+            if steps.intend(claim, step):
+                steps.outcome(claim, step, result)
+        else:
+            steps.checkpoint(claim, step, result)
+        return
+    usage = recorded.usage or Usage()
+    price = Price(recorded.cost, "recorded" if recorded.cost is not None else "unpriced")
+    at = recorded.started_at or steps.now()
+    calls = ()
+    if recorded.usage is not None or recorded.cost is not None:
+        call = billed(claim, step, GATEWAY_ATTEMPTS, recorded.provider, recorded.model, usage, price, at)
+        calls = (call,)
+    if steps.intend(claim, step):
+        steps.outcome(
+            claim,
+            step,
+            replace(
+                result,
+                usage=usage,
+                price=price if calls else None,
+                calls=calls,
+                provider=recorded.provider,
+                model=recorded.model,
+            ),
+        )

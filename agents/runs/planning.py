@@ -1,0 +1,99 @@
+"""From what a program asks for to what gates can judge: which step, which tool, which tier, whether the arguments hold."""
+
+from dataclasses import replace
+
+from agents import errors
+from agents.contracts import Action, AskModel, Json, UseTool
+from agents.runs.lease import Claim
+from agents.runs.steps import Planned, Result
+from agents.tools import catalogue, invocation
+from agents.tools.catalogue import ToolSpec
+
+UNKNOWN_TIER = 2  # a recorded tool that no list describes: supervised
+
+
+def plan(claim: Claim, ask: AskModel | UseTool, *, seq: int, turn: int) -> Planned | tuple[Planned, Result]:
+    """The step this ask becomes; with a result at once when it cannot be tried (unknown tool, arguments that do not fit)."""
+    if isinstance(ask, AskModel):
+        chain = claim.release.bundle.get("models") or [{"provider": "", "model": ""}]
+        name = ask.recorded.model if ask.recorded else chain[0]["model"]
+        action = act(claim, seq, "model", name, {"messages": len(ask.messages), "chain": chain}, tier=1, writes=False)
+        return Planned(seq, turn, ask, action)
+    if ask.recorded:
+        tier = ask.tier or UNKNOWN_TIER
+        action = act(claim, seq, "tool", ask.name, ask.arguments, tier=tier, writes=bool(ask.writes), ask=ask)
+        return Planned(seq, turn, ask, action)
+    return plan_tool(claim, ask, seq=seq, turn=turn)
+
+
+def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | tuple[Planned, Result]:
+    """A tool of the catalogue, granted by the release, with arguments that fit its schema; otherwise the step fails as data."""
+    bundle = claim.release.bundle
+    if ask.name not in bundle.get("tools", ()):
+        action = act(claim, seq, "tool", ask.name, ask.arguments, tier=4, writes=False)
+        known = ", ".join(bundle.get("tools", ())) or "none"
+        reason = f"{ask.name} is not among the tools of release {claim.release.version} ({known})."
+        return Planned(seq, turn, ask, action), Result("refused", error_class="not_granted", error=reason, gate="grants")
+    try:
+        spec = catalogue.get(ask.name)
+    except errors.Missing as error:
+        action = act(claim, seq, "tool", ask.name, ask.arguments, tier=4, writes=False)
+        return Planned(seq, turn, ask, action), Result("failed", error_class="no_such_tool", error=error.message)
+    tier = bundle.get("tiers", {}).get(ask.name, spec.tier)
+    if ask.malformed:
+        action = act(claim, seq, "tool", ask.name, {}, tier=tier, writes=False)
+        reason = "The arguments are not a JSON object."
+        return Planned(seq, turn, ask, action, spec), Result("failed", error_class="invalid_arguments", error=reason)
+    try:
+        arguments = invocation.validate(spec, ask.arguments)
+    except errors.Invalid as error:
+        action = act(claim, seq, "tool", ask.name, ask.arguments, tier=tier, writes=False)
+        failure = Result("failed", error_class="invalid_arguments", error=error.message)
+        return Planned(seq, turn, ask, action, spec), failure
+    return Planned(seq, turn, ask, described(claim, ask, spec, arguments, seq=seq, tier=tier), spec)
+
+
+def described(claim: Claim, ask: UseTool, spec: ToolSpec, arguments: Json, *, seq: int, tier: int) -> Action:
+    """The action with what its tool says of itself."""
+    action = act(claim, seq, "tool", spec.name, arguments, tier=tier, writes=spec.writes, ask=ask)
+    if not spec.writes:
+        return action
+    return replace_said(action, spec)
+
+
+def replace_said(action: Action, spec: ToolSpec) -> Action:
+    """Fill in the act in plain words and what it would change."""
+    says = spec.says(**action.arguments) if spec.says else spec.name
+    preview = tuple(spec.preview(**action.arguments)) if spec.preview else ()
+    return replace(action, says=says, preview=preview)
+
+
+def act(
+    claim: Claim,
+    seq: int,
+    kind: str,
+    name: str,
+    arguments: Json,
+    *,
+    tier: int,
+    writes: bool,
+    ask: UseTool | None = None,
+) -> Action:
+    """An action of this run."""
+    extra = {"confidence": ask.confidence, "says": ask.says} if ask else {}
+    return Action(
+        run_id=claim.run_id,
+        seq=seq,
+        kind=kind,
+        name=name,
+        arguments=arguments,
+        agent_id=claim.agent_id,
+        agent=claim.agent,
+        release_id=claim.release_id,
+        release=claim.release.version,
+        team_id=claim.team_id,
+        environment=claim.environment,
+        tier=tier,
+        writes=writes,
+        **extra,
+    )

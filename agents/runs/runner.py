@@ -1,0 +1,234 @@
+"""The driver: ask the program, let gates judge, perform, checkpoint, and obey people between any two steps.
+
+One driver per run, held by a lease with a fencing token. A driver keeps nothing that is not stored: killed at any point,
+the next one asks the program again with the stored history and goes on.
+"""
+
+import logging
+import time
+from dataclasses import replace
+from uuid import UUID
+
+from django.db import connection
+
+from agents import errors, signals
+from agents.cancellation import Cancellation
+from agents.contracts import Answer, AskModel, Event, Finish, Stance, Turn, UseTool, Wait
+from agents.runs import ending, gates, hotpath, lease, performing, planning, programs, steps
+from agents.runs.keeper import keeper
+from agents.runs.lease import Claim
+from agents.runs.steps import Planned, Result
+
+log = logging.getLogger(__name__)
+
+YIELD_STEPS = 50
+YIELD_SECONDS = 60.0
+POISONED_AFTER = 5
+
+
+def drive(run_id: UUID) -> None:
+    """Drive a run until it ends, waits or is told to stop; one that is not free is left alone."""
+    claim = lease.take(run_id)
+    if claim is None:
+        return
+    signals.run_changed.send(Claim, run_id=run_id, agent_id=claim.agent_id, state="running")
+    try:
+        with keeper().keeping(run_id, claim.token) as cancellation:
+            Driver(claim, cancellation).drive()
+    except errors.Fenced:
+        log.info("run %s is in other hands; this driver changed nothing since", run_id)
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+class Driver:
+    """One drive: from claim to end, wait, pause or yield."""
+
+    def __init__(self, claim: Claim, cancellation: Cancellation) -> None:
+        self.claim = claim
+        self.cancellation = cancellation
+        self.program = programs.load(claim.release.program)
+        self.assignment = claim.assignment()
+        self.is_whole_turn = claim.token == 1  # nobody left half a turn behind
+        self.stopped = ""
+        self.yield_after = claim.steps_done + YIELD_STEPS
+        self.yield_at = time.monotonic() + YIELD_SECONDS
+
+    def drive(self) -> None:
+        """Turn after turn until there is a reason to stop."""
+        if self.claim.deaths >= POISONED_AFTER:
+            ending.fail(self.claim, "poisoned", f"{self.claim.deaths} drivers in a row died on this run.")
+            return
+        while not self.must_stop():
+            start, asked = self.next_turn()
+            if asked and isinstance(asked[0], Finish):
+                ending.finish(self.claim, asked[0])
+                return
+            if asked and isinstance(asked[0], Wait):
+                ending.wait_until(self.claim, asked[0], seq=start)
+                return
+            if not self.take(start, asked) and ending.wait_for_people(self.claim):
+                return
+
+    def must_stop(self) -> bool:
+        """Between two steps: obey people, keep the limits, make room for others."""
+        claim = self.claim
+        if claim.asked or claim.frozen:
+            ending.obey(claim)
+            return True
+        if self.stopped:
+            ending.fail(claim, "stopped", self.stopped)
+            return True
+        if limit := exceeded(claim):
+            ending.fail(claim, f"limit:{limit[0]}", limit[1])
+            return True
+        if keeper().stopping.is_set() or (self.is_long() and self.others_wait()):
+            ending.hand_back(claim)
+            return True
+        return False
+
+    def is_long(self) -> bool:
+        """Whether this drive has had its share."""
+        return self.claim.steps_done >= self.yield_after or time.monotonic() >= self.yield_at
+
+    def others_wait(self) -> bool:
+        """Whether somebody would use this worker; if not, the drive gets another share."""
+        row = hotpath.one(hotpath.OTHERS_WAIT, {"queue": self.claim.queue})
+        if row and row[0]:
+            return True
+        self.yield_after, self.yield_at = self.claim.steps_done + YIELD_STEPS, time.monotonic() + YIELD_SECONDS
+        return False
+
+    def next_turn(self) -> tuple[int, Turn]:
+        """The first seq and the asks of the turn to work on: the last one if part of it is undone, else a new one.
+
+        A program is pure, so asking again with the history before an unfinished turn gives that turn again.
+        """
+        history = self.claim.history
+        if history:
+            start = history[max(history)].turn
+            before = [event for seq, event in sorted(history.items()) if seq < start]
+            if self.claim.open or not (self.is_whole_turn or self.is_whole(start, before)):
+                return start, self.ask(before)
+            self.is_whole_turn = True
+        events = [history[seq] for seq in sorted(history)]
+        return (events[-1].seq + 1 if events else 1), self.ask(events)
+
+    def is_whole(self, start: int, before: list[Event]) -> bool:
+        """Whether every ask of the turn at `start` has a step. Only a taken-over run can have a turn that is not."""
+        return start + len(self.ask(before)) - 1 <= max(self.claim.history)
+
+    def ask(self, events: list[Event]) -> Turn:
+        """Ask the program; one that raises is a failed run with its evidence, not a crash loop."""
+        try:
+            return self.program.next(self.assignment, events)
+        except Exception as error:  # company code: whatever it raises must end this run and no other
+            log.exception("program %s of run %s raised", self.claim.release.program, self.claim.run_id)
+            return [Finish(failure="program_error", detail=f"{type(error).__name__}: {error}")]
+
+    def take(self, start: int, asked: Turn) -> bool:
+        """Work on one turn: gate what is new together, perform what may be; False while a person must answer first."""
+        fresh, ready = self.sort_out(start, asked)
+        held = []
+        for step in fresh:
+            verdict = gates.judge(step.action)
+            if verdict.stance == Stance.DENY:
+                refusal = Result("refused", error=verdict.reason, gate=verdict.gate, gate_reason=verdict.reason)
+                steps.refuse(self.claim, step, refusal)
+            elif verdict.stance == Stance.HOLD:
+                held.append((step, verdict))
+            else:
+                ready.append(step)
+        if held:
+            steps.hold(self.claim, held)
+        for step in sorted(ready, key=lambda step: step.seq):
+            if self.claim.asked or self.claim.frozen:
+                return True
+            self.perform(step)
+        return not self.claim.open
+
+    def perform(self, step: Planned) -> None:
+        """Take a step; what a gate refuses at the last moment is a refused step that the program sees."""
+        try:
+            performing.perform(self.claim, step, self.cancellation)
+        except errors.DomainError as error:
+            steps.refuse(self.claim, step, Result("refused", error=error.message, gate="dispatch"))
+
+    def sort_out(self, start: int, asked: Turn) -> tuple[list[Planned], list[Planned]]:
+        """What of this turn is new, and what was stored and can go on now. Closed steps and open questions are passed over."""
+        fresh, ready = [], []
+        for seq, ask in enumerate(asked, start):
+            if not isinstance(ask, AskModel | UseTool):
+                raise TypeError(f"{self.claim.release.program} put {type(ask).__name__} among other asks")
+            stored = self.claim.open.get(seq)
+            if seq in self.claim.history and stored is None:
+                continue
+            planned = planning.plan(self.claim, ask, seq=seq, turn=start)
+            if isinstance(planned, tuple):
+                steps.refuse(self.claim, *planned)
+            elif stored is None:
+                fresh.append(planned)
+            elif going_on := self.go_on(replace(planned, stored=True, attempt=stored.attempt)):
+                ready.append(going_on)
+        return fresh, ready
+
+    def go_on(self, step: Planned) -> Planned | None:
+        """What to do with a step that is stored but not closed; None when nothing can be done now."""
+        stored = self.claim.open[step.seq]
+        if stored.state == "intended":
+            return self.try_again(step)
+        if stored.answer is None:
+            return None
+        answer = Answer(**stored.answer)
+        action = replace(step.action, answer=answer)
+        if step.ask.recorded and answer.kind != "approved":
+            steps.close(self.claim, replace(step, action=action), replace(answer, kind="rejected"))
+            return None
+        if stored.state == "in_doubt" and answer.kind == "rejected":
+            self.stopped = f"{answer.by_name} stopped the run over a step in doubt: {answer.reason}"
+        if answer.kind in {"approved", "edited", "absent"}:
+            again = step.attempt + (answer.kind == "absent")
+            if answer.arguments is not None:
+                action = replace(action, arguments=answer.arguments)
+                action = planning.replace_said(action, step.spec) if step.spec else action
+            return replace(step, action=action, attempt=again)
+        steps.close(self.claim, replace(step, action=action), answer)
+        return None
+
+    def try_again(self, step: Planned) -> Planned | None:
+        """A driver died between intent and outcome: repeat what is safe to repeat, ask a person about the rest."""
+        if isinstance(step.ask, AskModel):
+            if step.ask.recorded is None:
+                performing.bill_lost(self.claim, step)
+        elif step.action.writes and step.ask.recorded is None and not (step.spec and step.spec.idempotent):
+            unknown = "The worker died between the intent and the outcome; nobody knows whether this happened."
+            steps.outcome(self.claim, step, Result("in_doubt", error_class="in_doubt", error=unknown))
+            return None
+        given = self.claim.history[step.seq].input or {}
+        action = step.action
+        if isinstance(step.ask, UseTool) and given.get("arguments") not in (None, action.arguments):
+            action = replace(action, arguments=given["arguments"])  # a person had edited them
+        answer = self.claim.open[step.seq].answer
+        if answer:
+            action = replace(action, answer=Answer(**answer))
+        return replace(step, action=action, attempt=step.attempt + 1)
+
+
+def exceeded(claim: Claim) -> tuple[str, str] | None:
+    """The first limit this run is at, and the sentence that says so."""
+    limits = claim.release.bundle.get("limits", {})
+    at = steps.now()
+    if claim.deadline_at and at >= claim.deadline_at:
+        return "deadline", f"The deadline was {claim.deadline_at:%Y-%m-%d %H:%M:%S} UTC."
+    if claim.steps_done >= limits.get("steps", 1000):
+        return "steps", f"The release allows {limits.get('steps', 1000)} steps."
+    used = claim.tokens_in + claim.tokens_out
+    if used >= limits.get("tokens", float("inf")):
+        return "tokens", f"The release allows {limits['tokens']} tokens; {used} are used."
+    if "cost_usd" in limits and claim.cost >= type(claim.cost)(str(limits["cost_usd"])):
+        return "cost", f"The release allows ${limits['cost_usd']}; ${claim.cost:f} is spent."
+    seconds = (at - claim.started_at).total_seconds()
+    if seconds >= limits.get("wall_s", float("inf")):
+        return "wall_time", f"The release allows {limits['wall_s']} s from the first step; {seconds:.0f} s have passed."
+    return None

@@ -1,0 +1,71 @@
+"""Starting runs: a row first, a message after the commit."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from agents import errors, signals
+from agents.audit import log as audit
+from agents.contracts import Json
+from agents.models import Agent, Permission, Release, Run, User
+from agents.registry.publishing import program_digest
+
+
+def start(
+    agent: Agent,
+    *,
+    objective: str,
+    by: User | None,
+    input: Json | None = None,
+    queue: str | None = None,
+    request_id: UUID | None = None,
+    deadline_at: datetime | None = None,
+    release: Release | None = None,
+) -> Run:
+    """Queue a run of the agent's live release (or of the one given). The same request id again is the same run."""
+    chosen = release or agent.release
+    if by is not None and not by.may(Permission.START, agent.team_id):
+        raise errors.Forbidden(f"You may not start runs of {agent}; that takes the role operator in {agent.team}.")
+    if chosen is None:
+        raise errors.Conflict(f"{agent} has no live release; publish one with manage.py release publish FILE.")
+    if not objective.strip():
+        raise errors.Invalid("The objective is empty; say in a sentence what the run is to achieve.", field="objective")
+    if request_id and (found := Run.objects.filter(request_id=request_id).first()):
+        return found
+    try:
+        return _enqueue(agent, chosen, objective.strip(), by, input or {}, queue, request_id, deadline_at)
+    except IntegrityError:
+        if request_id and (found := Run.objects.filter(request_id=request_id).first()):
+            return found  # the twin of this request was a moment faster
+        raise
+
+
+@transaction.atomic
+def _enqueue(
+    agent: Agent,
+    release: Release,
+    objective: str,
+    by: User | None,
+    given: Json,
+    queue: str | None,
+    request_id: UUID | None,
+    deadline_at: datetime | None,
+) -> Run:
+    run = Run.objects.create(
+        agent=agent,
+        release=release,
+        team_id=agent.team_id,
+        program_digest=program_digest(release),
+        objective=objective,
+        input=given,
+        environment=agent.environment if release.state != Release.State.DRAFT else Agent.Environment.SANDBOX,
+        queue=queue or (Run.Queue.MODEL if release.chain else Run.Queue.TOOL),
+        started_by=by,
+        request_id=request_id,
+        deadline_at=deadline_at,
+    )
+    audit.record("run.started", about=run, by=by, request_id=request_id, agent=agent.slug)
+    signals.run_ready.send(Run, run_id=run.pk, queue=run.queue)
+    signals.run_changed.send(Run, run_id=run.pk, agent_id=agent.pk, state=run.state)
+    return run

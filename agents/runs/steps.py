@@ -1,0 +1,334 @@
+"""Writing steps for a driver: checkpoint, hold, intend, outcome. Everything here is fenced and short.
+
+A trivial step is one statement on a raw connection. Acts and priced calls are two transactions through Django, so that
+gates and the ledger join them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F
+
+from agents import signals
+from agents.contracts import (
+    Action,
+    Answer,
+    AskModel,
+    BilledCall,
+    Confidence,
+    Event,
+    Price,
+    Source,
+    Usage,
+    UseTool,
+    Verdict,
+)
+from agents.models import Run, Touch
+from agents.runs import gates, hotpath
+from agents.runs.lease import Claim, Held
+from agents.tools.catalogue import ToolSpec
+
+
+def now() -> datetime:
+    """This moment, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One ask of a turn, resolved: which step it is, what gates judge, which tool it means."""
+
+    seq: int
+    turn: int
+    ask: AskModel | UseTool
+    action: Action
+    spec: ToolSpec | None = None
+    attempt: int = 1
+    stored: bool = False
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: the same for every attempt at this step."""
+        return f"{self.action.run_id}:{self.seq}"
+
+    @property
+    def given(self) -> Any:
+        """What the step's payload keeps as input."""
+        if isinstance(self.ask, AskModel):
+            return {"messages": list(self.ask.messages[self.ask.known :]), "known": self.ask.known}
+        if self.ask.malformed:
+            return {"malformed": self.ask.malformed}
+        return {"arguments": self.action.arguments}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a step."""
+
+    state: str
+    output: Any = None
+    error_class: str = ""
+    error: str = ""
+    usage: Usage = Usage()
+    price: Price | None = None
+    provider: str | None = None
+    model: str | None = None
+    confidence: Confidence | None = None
+    gate: str | None = None
+    gate_reason: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    calls: tuple[BilledCall, ...] = ()
+
+
+@contextmanager
+def database() -> Iterator[None]:
+    """A short transaction; afterwards the connection goes back to the pool, since what follows may take minutes."""
+    try:
+        with transaction.atomic():
+            yield
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+def remember(claim: Claim, step: Planned, state: str, output: Any, error: str) -> None:
+    """Keep a driver's own view of history in step with the table."""
+    call_id = step.ask.call_id if isinstance(step.ask, UseTool) else ""
+    claim.history[step.seq] = Event(
+        step.seq, step.turn, step.action.kind, step.action.name, state, step.given, output, error, call_id
+    )
+    claim.open.pop(step.seq, None)
+
+
+def heed(claim: Claim, news: tuple[Any, ...]) -> None:
+    """Take note of what people want, as the last write returned it."""
+    claim.asked, claim.frozen = news[0], news[1]
+
+
+def checkpoint(claim: Claim, step: Planned, result: Result) -> None:
+    """Store a step that neither acted outside nor is priced: one statement, one commit."""
+    finished = result.finished_at or now()
+    call_id = step.ask.call_id if isinstance(step.ask, UseTool) else ""
+    row = hotpath.one(
+        hotpath.CHECKPOINT,
+        {
+            "run": claim.run_id,
+            "token": claim.token,
+            "seq": step.seq,
+            "turn": step.turn,
+            "kind": step.action.kind,
+            "name": step.action.name,
+            "state": result.state,
+            "tier": step.action.tier,
+            "call_id": call_id,
+            "says": step.action.says,
+            "started_at": result.started_at or finished,
+            "finished_at": finished,
+            "error_class": result.error_class,
+            "error": result.error,
+            "input": hotpath.to_json(step.given),
+            "output": hotpath.to_json(result.output),
+        },
+    )
+    heed(claim, hotpath.fenced(row))
+    claim.steps_done += 1
+    remember(claim, step, result.state, result.output, result.error)
+    signals.run_progressed.send(Planned, run_id=claim.run_id)
+
+
+def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None = None) -> None:
+    """Write a step that is not closed yet: held or intended. Call inside `database()`."""
+    action = step.action
+    chain = claim.release.bundle.get("models", []) if action.kind == "model" else []
+    recorded = step.ask.recorded
+    params = {
+        "run": claim.run_id,
+        "seq": step.seq,
+        "turn": step.turn,
+        "agent": claim.agent_id,
+        "kind": action.kind,
+        "name": action.name,
+        "state": state,
+        "attempt": step.attempt,
+        "says": action.says,
+        "tier": action.tier if action.kind == "tool" else None,
+        "writes": action.writes,
+        "call_id": step.ask.call_id if isinstance(step.ask, UseTool) else "",
+        "key": step.key if action.writes else "",
+        "confidence": action.confidence.value,
+        "confidence_source": action.confidence.source.value,
+        "gate": verdict.gate if verdict else "",
+        "gate_reason": verdict.reason if verdict else "",
+        "in_force": hotpath.to_json({"release": claim.release.version, **in_force(step)}),
+        "started_at": None if state == "held" else now(),
+        "simulated": bool(chain and chain[0].get("provider") == "simulated")
+        or (claim.environment == "sandbox" and action.writes),
+        "provider": (recorded.provider if recorded else chain[0]["provider"] if chain else ""),
+        "model": (recorded.model if recorded else chain[0]["model"] if chain else ""),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(hotpath.INTEND, params)
+        cursor.execute(hotpath.PAYLOAD_IN, {"run": claim.run_id, "seq": step.seq, "input": hotpath.to_json(step.given)})
+
+
+def in_force(step: Planned) -> dict[str, Any]:
+    """The parameters a step runs with, for whoever asks later."""
+    if not isinstance(step.ask, AskModel):
+        return {}
+    return {key: value for key, value in step.ask.settings.items() if key != "simulated"}
+
+
+def hold(claim: Claim, held: list[tuple[Planned, Verdict]]) -> None:
+    """Store the held steps of one turn and announce them, all or none."""
+    with database():
+        heed(claim, hotpath.fenced(guard(claim)))
+        for step, verdict in held:
+            insert(claim, step, "held", verdict=verdict)
+            signals.step_held.send(Planned, action=step.action, verdict=verdict)
+    for step, _ in held:
+        remember(claim, step, "held", None, "")
+        claim.open[step.seq] = Held("held", step.attempt, None)
+
+
+def intend(claim: Claim, step: Planned) -> bool:
+    """Commit the intent to act; False when people want something else first, and then nothing is written."""
+    with database():
+        heed(claim, hotpath.fenced(guard(claim)))
+        if claim.asked or claim.frozen:
+            return False
+        gates.admit(step.action)
+        insert(claim, step, "intended")
+        touch(claim, step)
+    return True
+
+
+def touch(claim: Claim, step: Planned) -> None:
+    """Note the records an act is about to touch; a repeated attempt touches the same."""
+    if step.spec is None or not step.action.writes or step.spec.touches is None:
+        return
+    until = now() + step.spec.undoable_for if step.spec.undoable_for else None
+    Touch.objects.bulk_create(
+        [
+            Touch(
+                run_id=claim.run_id,
+                seq=step.seq,
+                kind=touched.kind,
+                record=touched.record,
+                customer=touched.customer,
+                amount=touched.amount,
+                currency=touched.currency,
+                undoable_until=until,
+            )
+            for touched in step.spec.touches(**step.action.arguments)
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def guard(claim: Claim) -> tuple[Any, ...] | None:
+    """Lock the run to the end of this transaction, if it is still ours; what people want of it."""
+    with connection.cursor() as cursor:
+        cursor.execute(hotpath.GUARD, {"run": claim.run_id, "token": claim.token})
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
+
+
+def outcome(claim: Claim, step: Planned, result: Result) -> None:
+    """Store what became of an intended or held step, with its tokens and money, and book every call that was billed."""
+    usage, amount = result.usage, (result.price.amount if result.price else None)
+    spent = sum((call.price.amount or Decimal(0) for call in result.calls), Decimal(0))
+    confidence = result.confidence or Confidence(None, Source.UNKNOWN)
+    params = {
+        "run": claim.run_id,
+        "token": claim.token,
+        "seq": step.seq,
+        "counts": 0 if result.state == "in_doubt" else 1,
+        "state": result.state,
+        "finished_at": None if result.state == "in_doubt" else (result.finished_at or now()),
+        "error_class": result.error_class,
+        "error": result.error,
+        "gate": result.gate,
+        "gate_reason": result.gate_reason,
+        "confidence": confidence.value,
+        "confidence_source": confidence.source.value if result.confidence else None,
+        "provider": result.provider,
+        "model": result.model,
+        "started_at": result.started_at,
+        "tokens_in": usage.input,
+        "tokens_out": usage.output,
+        "cache_read": usage.cache_read,
+        "cache_write": usage.cache_write,
+        "cost": amount,
+        "cost_kind": result.price.kind if result.price else "",
+        "add_in": sum(call.usage.input or 0 for call in result.calls),
+        "add_out": sum(call.usage.output or 0 for call in result.calls),
+        "add_cost": spent,
+        "add_unpriced": sum(call.price.amount is None for call in result.calls),
+        "output": hotpath.to_json(result.output),
+    }
+    with database():
+        with connection.cursor() as cursor:
+            cursor.execute(hotpath.OUTCOME, params)
+            news = hotpath.fenced(cursor.fetchone())
+        for call in result.calls:
+            signals.call_billed.send(Planned, call=call)
+        if step.action.writes:
+            signals.act_performed.send(Planned, run_id=claim.run_id, seq=step.seq, state=result.state)
+        if result.state == "in_doubt":
+            signals.step_doubted.send(Planned, action=replace(step.action, answer=None))
+    heed(claim, news)
+    claim.steps_done += params["counts"]
+    claim.tokens_in += params["add_in"]
+    claim.tokens_out += params["add_out"]
+    claim.cost += spent
+    remember(claim, step, result.state, result.output, result.error)
+    if result.state == "in_doubt":
+        claim.open[step.seq] = Held("in_doubt", step.attempt, None)
+    signals.run_progressed.send(Planned, run_id=claim.run_id)
+
+
+def book(claim: Claim, call: BilledCall) -> None:
+    """Book a call whose outcome nobody has: it counts for the run and the ledger, the step goes on."""
+    amount = call.price.amount or Decimal(0)
+    with database():
+        hotpath.fenced(guard(claim))
+        Run.objects.filter(pk=claim.run_id).update(
+            tokens_in=F("tokens_in") + (call.usage.input or 0),
+            tokens_out=F("tokens_out") + (call.usage.output or 0),
+            cost=F("cost") + amount,
+            unpriced=F("unpriced") + int(call.price.amount is None),
+        )
+        signals.call_billed.send(Planned, call=call)
+    claim.tokens_in += call.usage.input or 0
+    claim.tokens_out += call.usage.output or 0
+    claim.cost += amount
+
+
+def refuse(claim: Claim, step: Planned, result: Result) -> None:
+    """Store a step that was not tried, or a stored one that may not be; the program sees why."""
+    with database():
+        heed(claim, hotpath.fenced(guard(claim)))
+        if not step.stored:
+            insert(claim, step, "intended")
+        outcome(claim, step, result)
+
+
+def close(claim: Claim, step: Planned, answer: Answer) -> None:
+    """End a held or doubted step as a person answered: refused, or done by the person's own hand."""
+    if answer.kind == "outcome":
+        outcome(
+            claim,
+            step,
+            Result("done", answer.outcome, gate_reason=f"Done by {answer.by_name}. {answer.reason}".strip()),
+        )
+        return
+    verb = {"rejected": "Rejected", "expired": "Not decided in time"}.get(answer.kind, answer.kind.capitalize())
+    by = f" by {answer.by_name}" if answer.by_name else ""
+    reason = f"{verb}{by}{': ' + answer.reason if answer.reason else '.'}"
+    outcome(claim, step, Result("refused", error_class=answer.kind, error=reason, gate_reason=reason))

@@ -1,0 +1,22 @@
+"""`manage.py tick`: keeps time for the fleet until it is told to stop."""
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from cockpit.ticking import tick
+
+
+class Command(BaseCommand):
+    """Wakes timers, rings what nobody drives, ends what is overdue, rolls up figures. Run as many as you like."""
+
+    help = __doc__ or ""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Tick until SIGTERM or Ctrl-C."""
+        stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        tick(stopping)

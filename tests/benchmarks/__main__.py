@@ -1,0 +1,55 @@
+"""`python -m tests.benchmarks [--only NAME]`: servers of its own with fsync on, every benchmark in turn, one table."""
+
+import argparse
+import importlib
+import os
+import pkgutil
+import shutil
+import tempfile
+from pathlib import Path
+
+from cockpit.environment import data_dir
+from cockpit.servers import Postgres, Redis
+from tests import benchmarks
+from tests.benchmarks.figures import Figure, merge, table
+
+
+def main() -> None:
+    """Run what was asked for; figures that miss their target are printed so, and the command still succeeds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="part of a benchmark's module name")
+    chosen = parser.parse_args().only
+    latest = data_dir() / "bench" / "latest.json"
+    names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name.startswith("bench_"))
+    folder = Path(tempfile.mkdtemp(prefix="cockpit-bench-"))
+    servers = [Postgres(folder), Redis(folder)]
+    figures: list[Figure] = []
+    try:
+        for server in servers:
+            os.environ[server.variable] = server.start().url
+        os.environ["COCKPIT_DATA_DIR"] = str(folder)
+        os.environ["DJANGO_SETTINGS_MODULE"] = "cockpit.settings"
+        prepare()
+        for name in names:
+            if chosen in name:
+                print(f"{name} …", flush=True)
+                figures += importlib.import_module(f"tests.benchmarks.{name}").run()
+                merge(latest, figures)
+    finally:
+        for server in reversed(servers):
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    print(table(figures))
+
+
+def prepare() -> None:
+    """A migrated database."""
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+if __name__ == "__main__":
+    main()

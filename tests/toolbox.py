@@ -1,0 +1,82 @@
+"""Tools that tests use, declared as a company would declare its own. `effects` is the outside world's own log."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from agents.tools.catalogue import tool
+from agents.tools.context import ToolContext, ToolError, Touched
+
+effects: list[tuple[str, str]] = []
+
+
+@tool("test.echo", tier=1, timeout=None)
+def echo(text: str) -> dict[str, Any]:
+    """Say it back."""
+    return {"text": text}
+
+
+@tool("test.slow", tier=1, timeout=timedelta(seconds=30))
+def slow(context: ToolContext, seconds: float) -> dict[str, Any]:
+    """Take a while; stop when cancelled."""
+    for _ in range(int(seconds / 0.02)):
+        context.cancellation.raise_if_set()
+        time.sleep(0.02)
+    return {"waited": seconds}
+
+
+@tool("test.broken", tier=1)
+def broken(reason: str = "it is broken") -> None:
+    """Always fails."""
+    raise ToolError(reason, kind="carrier_down")
+
+
+def _says(order: str, amount: Decimal) -> str:
+    return f"Refund €{amount:.2f} for order {order}"
+
+
+def _touches(order: str, amount: Decimal) -> Iterator[Touched]:
+    yield Touched("order", order, customer="Café Lindenhof", amount=amount, currency="EUR")
+
+
+def _preview(order: str, amount: Decimal) -> list[dict[str, Any]]:
+    return [{"what": f"order {order} paid", "before": f"€{amount:.2f}", "after": "€0.00"}]
+
+
+@tool(
+    "test.refund",
+    tier=3,
+    writes=True,
+    idempotent=True,
+    compensation="test.recharge",
+    undoable_for=timedelta(hours=24),
+    says=_says,
+    touches=_touches,
+    preview=_preview,
+)
+def refund(context: ToolContext, order: str, amount: Decimal) -> dict[str, Any]:
+    """Pay back what a customer paid."""
+    effects.append(("refund", context.idempotency_key))
+    return {"order": order, "refunded": str(amount)}
+
+
+@tool("test.note", tier=1, writes=True, idempotent=True, says=lambda text: f"Note “{text}”", touches=lambda text: [])
+def note(context: ToolContext, text: str) -> dict[str, Any]:
+    """Write a line into the outside world's log; the same key again is the same line."""
+    effects.append(("note", context.idempotency_key))
+    return {"noted": text}
+
+
+@tool("test.post", tier=1, writes=True, says=lambda text: f"Post “{text}”", touches=lambda text: [])
+def post(context: ToolContext, text: str) -> dict[str, Any]:
+    """Like note, but the other side does not know keys: posting twice is posting twice."""
+    effects.append(("post", context.idempotency_key))
+    return {"posted": text}
+
+
+@tool("test.letter", tier=4, writes=True, says=lambda text: f"Send a letter: {text}", touches=lambda text: [])
+def letter(text: str) -> dict[str, Any]:
+    """A person posts letters."""
+    raise AssertionError("a manual tool is never called")
