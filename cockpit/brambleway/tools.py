@@ -1,0 +1,1 @@
+"""What Brambleway's agents can do."""
