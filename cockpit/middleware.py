@@ -1,7 +1,6 @@
 """What every request carries, and how a domain error becomes an answer."""
 
 from collections.abc import Callable
-from zoneinfo import ZoneInfoNotFoundError
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -9,6 +8,7 @@ from django.utils import timezone
 
 from agents.errors import DomainError
 from agents.models import User
+from cockpit import preferences
 
 
 class CockpitRequest(HttpRequest):
@@ -25,13 +25,9 @@ class PersonMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Set `request.actor`; show times in the person's zone for the length of this request."""
+        """Set `request.actor`; show times in the zone chosen for the length of this request."""
         request.actor = request.user  # type: ignore[attr-defined]  # CockpitRequest is what views declare
-        try:
-            zone = request.user.tzinfo if isinstance(request.user, User) else None
-        except ZoneInfoNotFoundError:  # a zone that this machine's database no longer knows
-            zone = None
-        with timezone.override(zone):
+        with timezone.override(preferences.zone_of(request)):
             return self.get_response(request)
 
 

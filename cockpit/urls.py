@@ -2,11 +2,18 @@
 
 from django.urls import include, path
 
-from cockpit import health
+from cockpit import access, health, live
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("events/", live.events, name="events"),
+    path("login/", access.sign_in, name="login"),
+    path("logout/", access.sign_out, name="logout"),
+    path("me/", access.me, name="me"),
+    path("me/password/", access.password, name="password"),
+    path("me/theme/", access.theme, name="theme"),
+    path("me/clock/", access.clock, name="clock"),
     path("", include("agents.urls")),
     path("approvals/", include("approvals.urls")),
     path("costs/", include("finops.urls")),

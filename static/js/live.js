@@ -1,0 +1,121 @@
+// Makes a page live: hears which topics changed and has the fragments that show them fetched again.
+//
+// <div id="run" data-live="run:0193…" hx-get="…" hx-trigger="live" hx-swap="outerHTML"> is fetched when one of its topics
+// changes, at most four times a second (data-live-every="2000" for fewer), never while somebody types in it, and not
+// while nobody looks. With data-live-mode="announce" known rows change in place and new ones wait behind "3 new".
+import { coarse } from "./times.js";
+
+const LOOKS = { live: "ok", connecting: "still", reconnecting: "warn", offline: "bad" };
+const AT_MOST_EVERY = 250;
+const { events, stream, person, since } = document.body.dataset;
+const dirty = new Set();
+const renewed = new Map();
+let state = { word: "connecting", since: Date.now() };
+
+function heard({ topics, state: next }) {
+  if (topics) mark(topics);
+  if (!next) return;
+  const wasAway = state.word === "reconnecting" || state.word === "offline";
+  state = next;
+  show();
+  if (wasAway && next.word === "live") mark(["*"]);
+}
+
+function mark(topics) {
+  const changed = new Set(topics);
+  for (const element of document.querySelectorAll("[data-live]")) {
+    if (changed.has("*") || element.dataset.live.split(/\s+/).some((topic) => changed.has(topic))) dirty.add(element);
+  }
+  renew();
+}
+
+function renew() {
+  if (document.hidden) return;
+  const now = performance.now();
+  for (const element of dirty) {
+    if (!element.isConnected) {
+      dirty.delete(element);
+    } else if (isReady(element, now)) {
+      dirty.delete(element);
+      renewed.set(element.id, now);
+      if (element.dataset.liveMode === "announce" && element.querySelector("[data-key]")) announce(element);
+      else htmx.trigger(element, "live");
+    }
+  }
+}
+
+function isReady(element, now) {
+  const last = renewed.get(element.id) ?? -Infinity;
+  const isDue = now - last >= Number(element.dataset.liveEvery || AT_MOST_EVERY);
+  return isDue && !element.classList.contains("htmx-request") && !isInUse(element);
+}
+
+// What a person is in the middle of is not taken from under their hands; it is renewed when they are done.
+function isInUse(element) {
+  if (element.querySelector("dialog[open], :popover-open")) return true;
+  const focused = document.activeElement;
+  return element.contains(focused) && focused.matches("textarea, select, input:not([type=checkbox])");
+}
+
+async function announce(element) {
+  const answer = await fetch(element.getAttribute("hx-get"), { headers: { "HX-Request": "true", "HX-Target": element.id } }).catch(() => null);
+  if (!answer?.ok || answer.redirected || !element.isConnected) return;
+  const incoming = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = [...incoming.querySelectorAll("[data-key]")].filter((row) => !replace(element, row));
+  const banner = element.querySelector("[data-fresh]");
+  if (!banner) return;
+  banner.replaceChildren();
+  if (!fresh.length) return;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "small";
+  button.textContent = `${fresh.length} new`;
+  button.addEventListener("click", () => htmx.trigger(element, "live"));
+  banner.append(button);
+}
+
+function replace(element, row) {
+  const known = element.querySelector(`[data-key="${CSS.escape(row.dataset.key)}"]`);
+  if (!known) return false;
+  if (known.innerHTML !== row.innerHTML && !isInUse(known) && !known.contains(document.activeElement)) {
+    known.innerHTML = row.innerHTML;
+    htmx.process(known);
+  }
+  return true;
+}
+
+function show() {
+  const sign = document.getElementById("live");
+  if (!sign) return;
+  sign.className = `live state ${LOOKS[state.word]}`;
+  const word = sign.querySelector("[data-word]");
+  if (word.textContent !== state.word) word.textContent = state.word;
+  const isAway = state.word === "reconnecting" || state.word === "offline";
+  sign.querySelector("[data-age]").textContent = isAway ? coarse((Date.now() - state.since) / 1000) : "";
+}
+
+async function connect() {
+  const hello = { address: new URL(events, location.href).href, person, since: Number(since) };
+  if (window.SharedWorker) {
+    const worker = new SharedWorker(stream, { type: "module", name: "cockpit" });
+    worker.port.onmessage = ({ data }) => heard(data);
+    worker.port.postMessage(hello);
+    addEventListener("pagehide", () => worker.port.postMessage({ bye: true }));
+    addEventListener("pageshow", (event) => event.persisted && worker.port.postMessage(hello));
+  } else {
+    const { Stream } = await import(stream);
+    const own = new Stream(heard);
+    own.open(hello.address, hello.since);
+    addEventListener("pagehide", () => own.close());
+    addEventListener("pageshow", (event) => event.persisted && own.open(hello.address, Date.now()));
+  }
+}
+
+if (document.getElementById("live")) {
+  connect();
+  setInterval(() => {
+    renew();
+    show();
+  }, AT_MOST_EVERY);
+  document.addEventListener("visibilitychange", renew);
+}

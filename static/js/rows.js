@@ -1,0 +1,76 @@
+// Keys: rows of a list (j k Enter x), the sheet (?), the filter (/), new rows (.), answers (1–9). Silent while typing.
+import { open } from "./dialogs.js";
+
+const ROWS = "[data-rows] > *";
+
+function isTyping(element) {
+  return element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName) && !/^(checkbox|radio|button)$/.test(element.type);
+}
+
+function rows() {
+  return [...document.querySelectorAll(ROWS)].filter((row) => row.offsetParent !== null);
+}
+
+function here() {
+  return document.querySelector(`${ROWS}.here`) || document.activeElement.closest?.(ROWS);
+}
+
+function move(step) {
+  const all = rows();
+  if (!all.length) return;
+  const at = all.indexOf(here());
+  stand(all[Math.min(Math.max(at + step, 0), all.length - 1)]);
+}
+
+export function stand(row) {
+  document.querySelectorAll(`${ROWS}.here`).forEach((other) => other.classList.remove("here"));
+  row.classList.add("here");
+  const link = row.matches("a") ? row : row.querySelector("a[href], button");
+  link?.focus({ preventScroll: true });
+  row.scrollIntoView({ block: "nearest" });
+}
+
+const KEYS = {
+  j: () => move(1),
+  k: () => move(-1),
+  x: () => here()?.querySelector("input[type=checkbox]")?.click(),
+  "/": () => document.querySelector("[data-query]")?.focus(),
+  "?": () => open(document.getElementById("keys")),
+  ".": () => document.querySelector("[data-fresh] button")?.click(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
+    document.activeElement.closest("form")?.requestSubmit();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape" && isTyping(event.target) && !event.target.closest("dialog")) event.target.blur();
+  if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
+  if (/^[1-9]$/.test(event.key)) {
+    document.querySelector(`[data-answer="${event.key}"]`)?.click();
+  } else if (event.key === "Escape") {
+    document.querySelector("[data-escape]")?.click();
+  } else if (event.key === "Enter" && event.target === document.body) {
+    here()?.querySelector("a[href]")?.click();
+  } else if (KEYS[event.key]) {
+    event.preventDefault();
+    KEYS[event.key]();
+  }
+});
+
+// A row is as good as its link, for the mouse.
+document.addEventListener("click", (event) => {
+  const row = event.target.closest("tr[data-key]");
+  if (!row || event.target.closest("a, button, input, label, summary") || String(getSelection())) return;
+  row.querySelector("a[href]")?.click();
+});
+
+// A fragment that was renewed keeps the row the person stands on.
+let standing = null;
+document.addEventListener("htmx:beforeSwap", () => (standing = document.querySelector(`${ROWS}.here`)?.dataset.key));
+document.addEventListener("htmx:afterSettle", () => {
+  if (standing && !document.querySelector(`${ROWS}.here`)) {
+    document.querySelector(`[data-rows] > [data-key="${CSS.escape(standing)}"]`)?.classList.add("here");
+  }
+});
