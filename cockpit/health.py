@@ -22,7 +22,7 @@ from agents.models import Worker
 
 ALIVE_S = 15.0
 """A process that has shown no sign of life for this long is not counted on: its runs have moved to others."""
-REMEMBERED_S = 600.0
+REMEMBERED_S = 120.0
 """A silent process is still listed for this long, so that its death can be seen."""
 PATIENCE_S = 2
 

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -63,13 +64,19 @@ class Server:
     def start(self) -> Self:
         """Make the data folder if it is new, end an orphan, start, and return once the server answers."""
         binary = self.binary()
-        for path in (self.log.parent, self.mark.parent):
-            path.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(mode=0o700, exist_ok=True)
         self._end_orphan()
         self.account = self._account(binary)
         self._make_data(binary)
         self.port = self._free_port()
-        self._launch(binary)
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".log.1"))
+        try:
+            self._launch(binary)
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:
@@ -104,7 +111,6 @@ class Server:
             if processes.wait_until(self._is_settled, seconds=deadline - time.monotonic()) and not self._has_ended():
                 return
             if not self._has_ended():
-                self.stop()
                 raise ServerError(f"{self.name} did not answer within {patience:.0f} s; {self.log} says why.")
             # The last processes of a killed server may still be on their way out.
             if "still in use" not in (reason := self._last_words()) or time.monotonic() > deadline:
@@ -134,8 +140,9 @@ class Server:
                 raise ServerError(f"{binary} cannot be run here: {error.strerror}. {self._instead()}") from error
         if mark := Mark.of(child.pid):
             mark.write(self.mark)
-        with child.stdin or open(os.devnull, "wb") as stdin:
-            stdin.write(words.encode())
+        if child.stdin:
+            with suppress(BrokenPipeError), child.stdin:  # it may have ended already; its log says why
+                child.stdin.write(words.encode())
         return child
 
     def _end_orphan(self) -> None:
@@ -155,7 +162,6 @@ class Server:
                     "or choose another folder with --data-dir."
                 )
             return None
-        self.folder.mkdir(parents=True, exist_ok=True)
         account = processes.unprivileged(owner=owner, must_reach=[binary, self.folder])
         if account is None:
             raise ServerError(
@@ -220,7 +226,6 @@ class Postgres(Server):
                     link.execute("CREATE DATABASE cockpit")
         except psycopg.OperationalError as error:
             if "password authentication failed" in str(error):
-                self.stop()
                 raise ServerError(
                     f"{self.data} was made with another password than {self.folder}/keys/{self.name}_password holds; "
                     "put the old file back, or move the data folder away to begin anew."
@@ -317,7 +322,6 @@ class Redis(Server):
             with redis.Redis.from_url(self.url, socket_timeout=5) as link:
                 return bool(link.ping())
         except redis.AuthenticationError as error:
-            self.stop()
             raise ServerError(f"A {self.name} on port {self.port} refuses our password; it is not ours.") from error
         except redis.RedisError:
             return False

@@ -56,8 +56,11 @@ class Stopping:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Ctrl-C, an orderly kill and a closed terminal all mean the same."""
-        before = {number: signal.signal(number, self.ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        """Ctrl-C, an orderly kill and a closed terminal all mean the same; `nohup` keeps its promise."""
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self.ask) for number in numbers}
         try:
             yield
         finally:
