@@ -1,0 +1,134 @@
+"""The decorator that makes a function a tool, and looking tools up by name.
+
+    @tool("payments.refund", tier=3, writes=True, idempotent=True, compensation="payments.recharge",
+          undoable_for=timedelta(hours=24), says=say_refund, touches=touch_order)
+    def refund(context: ToolContext, order: str, amount: Decimal) -> dict[str, Any]: ...
+
+`says`, `touches` and `preview` take the arguments they name, typed like the tool's own.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jsonschema import Draft202012Validator
+from jsonschema.protocols import Validator
+from pydantic_core import SchemaValidator
+
+from agents.registry import declarations
+from agents.registry.declarations import Declaration
+from agents.tools import schemas
+from agents.tools.context import Touched
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Says = Callable[..., str]
+Touches = Callable[..., Sequence[Touched]]
+Preview = Callable[..., Sequence[Mapping[str, Any]]]
+TIMEOUT = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolSpec(Declaration):
+    """A declared tool, ready to use. `says`, `touches`, `preview` take JSON arguments by name, as they come.
+
+    `timeout` None is for computation that nothing can delay: it runs in the caller's own thread.
+    """
+
+    function: Callable[..., Any]
+    is_async: bool
+    takes_context: bool
+    defaults: Mapping[str, Any]
+    typed: SchemaValidator
+    checks: Validator
+    says: Says | None = None
+    touches: Touches | None = None
+    preview: Preview | None = None
+    sandbox: Callable[..., Any] | None = None
+
+
+def tool(
+    name: str,
+    *,
+    tier: int,
+    writes: bool = False,
+    idempotent: bool = False,
+    compensation: str = "",
+    undoable_for: timedelta | None = None,
+    timeout: timedelta | None = TIMEOUT,
+    says: Says | None = None,
+    touches: Touches | None = None,
+    preview: Preview | None = None,
+    sandbox: Callable[..., Any] | None = None,
+) -> Callable[[Function], Function]:
+    """Declare a function as a tool; the function itself stays as it is.
+
+    `tier` 1–4 is how far an agent may go alone. `sandbox` takes what the tool takes and is called in its place where
+    acts are only simulated. Raises `TypeError` for a signature that no model could fill in, `errors.Conflict` for a
+    name that is taken.
+    """
+
+    def declare(function: Function) -> Function:
+        taken = schemas.parameters(function, title=name)
+        declarations.declare(
+            ToolSpec(
+                name=name,
+                description=schemas.summary(function.__doc__ or "", taken.schema["properties"]),
+                schema=taken.schema,
+                tier=tier,
+                writes=writes,
+                idempotent=idempotent,
+                compensation=compensation,
+                undoable_for=undoable_for,
+                timeout=timeout,
+                source=_source(function),
+                says_what_it_does=says is not None,
+                says_what_it_touches=touches is not None,
+                function=function,
+                is_async=inspect.iscoroutinefunction(function),
+                takes_context=taken.takes_context,
+                defaults=taken.defaults,
+                typed=taken.typed,
+                checks=Draft202012Validator(taken.schema, format_checker=Draft202012Validator.FORMAT_CHECKER),
+                says=_typed(says, taken.typed),
+                touches=_typed(touches, taken.typed),
+                preview=_typed(preview, taken.typed),
+                sandbox=sandbox,
+            )
+        )
+        return function
+
+    return declare
+
+
+def get(name: str) -> ToolSpec:
+    """The tool of that name; raises `errors.Missing`, with names that look like it."""
+    spec = declarations.find(name)
+    assert isinstance(spec, ToolSpec)
+    return spec
+
+
+def load() -> None:
+    """Import every tool module, once per process; raises `errors.Invalid` with file and line of what is broken."""
+    declarations.load()
+
+
+def _typed(function: Callable[..., Any] | None, typed: SchemaValidator) -> Callable[..., Any] | None:
+    """`function` taking JSON arguments: those it names, turned into the types of the tool's parameters."""
+    if function is None:
+        return None
+    taken = inspect.signature(function).parameters
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in taken.values())
+
+    def call(**arguments: Any) -> Any:
+        given = typed.validate_python(arguments)
+        return function(**(given if takes_all else {key: value for key, value in given.items() if key in taken}))
+
+    return call
+
+
+def _source(function: Callable[..., Any]) -> str:
+    code = inspect.unwrap(function).__code__
+    return f"{Path(code.co_filename)}:{code.co_firstlineno}"
