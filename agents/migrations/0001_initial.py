@@ -228,7 +228,7 @@ class Migration(migrations.Migration):
                 ('error_class', models.CharField(blank=True, db_default='', default='', max_length=60)),
                 ('error', models.TextField(blank=True, db_default='', default='')),
                 ('xid', agents.audit.transactions.Xid8Field(db_default=agents.audit.transactions.CurrentXid(output_field=models.BigIntegerField()), editable=False)),
-                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='agents.run')),
+                ('run', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='agents.run')),
             ],
         ),
         migrations.CreateModel(
@@ -238,7 +238,7 @@ class Migration(migrations.Migration):
                 ('seq', models.PositiveIntegerField()),
                 ('input', models.JSONField(null=True)),
                 ('output', models.JSONField(null=True)),
-                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='payloads', to='agents.run')),
+                ('run', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='payloads', to='agents.run')),
             ],
         ),
         migrations.CreateModel(

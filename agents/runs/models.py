@@ -225,7 +225,7 @@ class Step(models.Model):
     CLOSED: ClassVar[frozenset[str]] = frozenset({State.DONE, State.FAILED, State.REFUSED, State.CANCELLED})
 
     pk = models.CompositePrimaryKey("run_id", "seq")
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False, db_constraint=False)
     seq = models.PositiveIntegerField()
     turn = models.PositiveIntegerField()
     agent_id = models.UUIDField()
@@ -287,7 +287,7 @@ class StepPayload(models.Model):
     """What went into a step and what came out; apart, so that it can be encrypted, shredded and kept differently."""
 
     pk = models.CompositePrimaryKey("run_id", "seq")
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="payloads", db_index=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="payloads", db_index=False, db_constraint=False)
     seq = models.PositiveIntegerField()
     input = models.JSONField(null=True)
     output = models.JSONField(null=True)
