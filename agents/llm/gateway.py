@@ -1,0 +1,185 @@
+"""Asking a model: the chain, the retries, the clock and the cancel. The same for real and simulated models.
+
+A release names a chain of models. Each is tried a few times while its failures are passing ones; the next takes over
+when one fails for good. Every try is kept: on the reply, or as `attempts` on the error. A call that may be charged for
+though nothing came back carries an estimate of its tokens, never nothing. Nothing of a provider's library is imported
+before the first call of a real model.
+"""
+
+import asyncio
+import importlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from random import SystemRandom
+
+import stamina
+
+from agents import errors
+from agents.cancellation import Cancellation
+from agents.contracts import Json, ModelAttempt, ModelReply, ModelRequest
+from agents.llm import confidence, estimates, loop
+from agents.llm.answers import Model, Said
+from agents.llm.simulated import PROVIDER, SimulatedModel, label
+
+ATTEMPTS = 3
+"""Tries per model; a release may say otherwise with `attempts` in its settings."""
+
+LONGEST_WAIT = 30.0
+"""Seconds. Asked to wait longer, the gateway goes on to the next model, and `retry_after` tells the engine."""
+
+FIRST_WAIT, LONGEST_BACKOFF, JITTER = 0.2, 8.0, 0.5
+
+_random = SystemRandom()
+
+
+def ask(request: ModelRequest, cancellation: Cancellation) -> ModelReply:
+    """The first answer that any model of the chain gives.
+
+    Raises `errors.OutsideError` (see `failures` for its kinds) when none does, `errors.Aborted` within milliseconds
+    of a cancel. Safe from any thread.
+    """
+    if cancellation.is_set:
+        raise errors.Aborted("Cancelled before a model was asked.", billed=False)
+    if any(link.get("provider") != PROVIDER for link in request.chain):
+        importlib.import_module("agents.llm.providers")  # a second's work, not to be done on everyone's event loop
+    call = _Call(request)
+    try:
+        return loop.run(call.answer(), cancellation)
+    except errors.OutsideError as error:
+        error.attempts = tuple(call.attempts)
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    link: Json
+    said: Said
+
+
+class _Call:
+    """One question to a chain, and every try at an answer."""
+
+    def __init__(self, request: ModelRequest) -> None:
+        self.request = request
+        self.offer = replace(request, tools=confidence.asked_of(request.tools))
+        self.attempts: list[ModelAttempt] = []
+
+    async def answer(self) -> ModelReply:
+        """Down the chain until one answers."""
+        try:
+            answer = await self._from_chain()
+        except asyncio.CancelledError:
+            raise errors.Aborted("Cancelled between two tries.", billed=False) from None
+        message, confidences = confidence.taken_from(answer.said.message, self.request.tools)
+        provider, model = _names(answer.link)
+        return ModelReply(
+            message=message,
+            provider=provider,
+            model=model,
+            response_model=answer.said.response_model,
+            usage=answer.said.usage,
+            confidences=confidences,
+            attempts=tuple(self.attempts),
+        )
+
+    async def _from_chain(self) -> _Answer:
+        failures: list[errors.OutsideError] = []
+        for link in self.request.chain:
+            try:
+                return _Answer(link, await self._patiently(link))
+            except errors.Aborted:
+                raise
+            except errors.OutsideError as error:
+                failures.append(error)
+        raise _nobody(failures)
+
+    async def _patiently(self, link: Json) -> Said:
+        """One model, again while it fails in passing."""
+        tries = _tries(self.request.settings)
+        async for attempt in stamina.retry_context(
+            on=_pause,
+            attempts=tries,
+            timeout=None,
+            wait_initial=FIRST_WAIT,
+            wait_max=LONGEST_BACKOFF,
+            wait_jitter=JITTER,
+        ):
+            with attempt:
+                return await self._once(link, attempt.num)
+        raise AssertionError("stamina returns an answer or raises")
+
+    async def _once(self, link: Json, number: int) -> Said:
+        started, clock = datetime.now(UTC), time.monotonic()
+        provider, model = _names(link)
+        failure: errors.OutsideError
+        try:
+            async with asyncio.timeout(self.request.timeout):
+                said = await _model(link).answer(self.offer, attempt=number)
+        except asyncio.CancelledError:
+            failure = errors.Aborted(f"Cancelled while {model} was answering.")
+        except TimeoutError:
+            sentence = f"{model} did not answer within {self.request.timeout:g} s."
+            failure = errors.OutsideError(sentence, kind="timeout", permanent=False, billed=True)
+        except errors.OutsideError as error:
+            failure = error
+        else:
+            self.attempts.append(ModelAttempt(provider, model, started, time.monotonic() - clock))
+            return said
+        seconds = time.monotonic() - clock
+        most = self.request.settings.get("max_tokens")
+        usage = estimates.of_request(self.request.messages, self.offer.tools, seconds=seconds, most=most)
+        self.attempts.append(
+            ModelAttempt(provider, model, started, seconds, str(failure), usage if failure.billed else None)
+        )
+        raise failure
+
+
+def _model(link: Json) -> Model:
+    if link.get("provider") == PROVIDER:
+        return SimulatedModel(link["model"])
+    from agents.llm import providers  # a provider's library is 60 MB that workers without real models never need
+
+    return providers.connected(link)
+
+
+def _names(link: Json) -> tuple[str, str]:
+    provider, model = str(link.get("provider", "")), str(link.get("model", ""))
+    return provider, label(model) if provider == PROVIDER else model
+
+
+def _tries(settings: Json) -> int:
+    tries = settings.get("attempts", ATTEMPTS)
+    if isinstance(tries, bool) or not isinstance(tries, int) or tries < 1:
+        sentence = f"The setting attempts is {tries!r}; it takes a whole number from 1 up."
+        raise errors.OutsideError(sentence, kind="configuration", permanent=True)
+    return tries
+
+
+def _pause(error: Exception) -> bool | float:
+    """Whether to try again, and when; `True` leaves it to the growing, jittered back-off."""
+    if not isinstance(error, errors.OutsideError) or error.permanent:
+        return False
+    if error.retry_after is None:
+        return True
+    # Never sooner than asked, and not all at the same moment.
+    return error.retry_after <= LONGEST_WAIT and error.retry_after + _random.uniform(0.01, JITTER)
+
+
+def _nobody(failures: Sequence[errors.OutsideError]) -> errors.OutsideError:
+    """One error for a whole chain: trying again helps if it may help with any of its models."""
+    if not failures:
+        sentence = "The release names no model; a chain needs at least one {provider, model}."
+        return errors.OutsideError(sentence, kind="configuration", permanent=True)
+    if len(failures) == 1:
+        return failures[0]
+    last = next((error for error in reversed(failures) if not error.permanent), failures[-1])
+    waits = [error.retry_after for error in failures if error.retry_after is not None]
+    return errors.OutsideError(
+        "No model of the chain answered. " + " ".join(str(error) for error in failures),
+        kind=last.kind,
+        permanent=last.permanent,
+        billed=any(error.billed for error in failures),
+        retry_after=min(waits, default=None),
+    )

@@ -1,0 +1,153 @@
+"""Real models: any server that speaks the OpenAI chat protocol, one request per call.
+
+Clients are kept per address and key for as long as the process lives, and touched only on its one event loop; a forked
+child starts with none. The SDK's own retries are off: they would spend money that nobody sees.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from openai import AsyncOpenAI, Timeout
+from pydantic_ai import direct
+from pydantic_ai.exceptions import AgentRunError, UserError
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.profiles.openai import OpenAIModelProfile
+from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+from pydantic_ai.settings import ModelSettings
+
+from agents import errors
+from agents.contracts import Json, ModelRequest, Usage
+from agents.llm import failures, messages
+from agents.llm.answers import Said
+
+OPENAI = "https://api.openai.com/v1"
+NO_KEY = "no-key"
+"""What a server that wants no key is sent: the client insists on one."""
+
+CONNECTING = 10.0
+"""Seconds to open a connection; the whole call is limited by the gateway's clock."""
+
+SETTINGS = frozenset(
+    {
+        "temperature", "top_p", "max_tokens", "stop_sequences", "seed", "presence_penalty", "frequency_penalty",
+        "parallel_tool_calls", "tool_choice", "thinking",
+    }
+)  # fmt: skip
+OURS = frozenset({"attempts", "simulated"})
+
+_clients: dict[tuple[str, str], AsyncOpenAI] = {}
+_models: dict[tuple[str, str, str, str], "ChatModel"] = {}
+
+
+def connected(link: Json) -> "ChatModel":
+    """The model that a link of a chain names. What is missing is said in one sentence, before anything is sent."""
+    provider, model = str(link.get("provider") or ""), str(link.get("model") or "")
+    if not provider or not model:
+        raise _misconfigured(f"A model of the chain says {link!r}; it needs a provider and a model.")
+    base_url = str(link.get("base_url") or (OPENAI if provider == "openai" else ""))
+    if not base_url.startswith(("http://", "https://")):
+        raise _misconfigured(f"The model {provider}/{model} needs a base_url such as https://models.example.com/v1.")
+    key = _key(link, f"{provider}/{model}", base_url)
+    place = (provider, model, base_url, key)
+    if place not in _models:
+        _models[place] = ChatModel(provider, model, base_url, key)
+    return _models[place]
+
+
+class ChatModel:
+    """One model of one provider."""
+
+    def __init__(self, provider: str, model: str, base_url: str, key: str) -> None:
+        self.provider, self.model = provider, model
+        self._model = _library_model(provider, model, base_url, _client(base_url, key))
+
+    async def answer(self, request: ModelRequest, *, attempt: int) -> Said:
+        """One request, one answer. The same `Idempotency-Key` goes with every try at the same question."""
+        names = messages.Names(tool["name"] for tool in request.tools)
+        parameters = ModelRequestParameters(
+            function_tools=messages.definitions(request.tools, names), allow_text_output=True
+        )
+        try:
+            response = await direct.model_request(
+                self._model,
+                messages.outgoing(request.messages, names),
+                model_settings=_settings(request),
+                model_request_parameters=parameters,
+                instrument=False,
+            )
+        except UserError as error:
+            raise _misconfigured(f"{self.model} cannot be asked this way: {error}") from error
+        except AgentRunError as error:
+            raise failures.understood(error, self.model) from error
+        return Said(messages.incoming(response, names), response.model_name or self.model, _usage(response))
+
+
+def _library_model(provider: str, model: str, base_url: str, client: AsyncOpenAI) -> OpenAIChatModel:
+    if base_url.startswith(OPENAI):
+        return OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
+    # Servers that copy the protocol know the older of the two names for the longest answer, not all know the newer.
+    profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
+    return OpenAIChatModel(model, provider=OpenAICompatibleProvider(provider, openai_client=client, profile=profile))
+
+
+def _client(base_url: str, key: str) -> AsyncOpenAI:
+    if (base_url, key) not in _clients:
+        timeout = Timeout(None, connect=CONNECTING)
+        _clients[base_url, key] = AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=timeout)
+    return _clients[base_url, key]
+
+
+def _key(link: Json, name: str, base_url: str) -> str:
+    """The key, out of the worker's environment or the file that `<key_env>_FILE` names; never out of a release."""
+    variable = link.get("key_env") or ("OPENAI_API_KEY" if base_url.startswith(OPENAI) else "")
+    if not variable:
+        return NO_KEY
+    if path := os.environ.get(f"{variable}_FILE"):
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise _misconfigured(f"{variable}_FILE names {path}, which cannot be read: {error.strerror}.") from error
+    if key := os.environ.get(variable, "").strip():
+        return key
+    raise _misconfigured(f"The model {name} needs a key: set {variable} in the environment of the workers.")
+
+
+def _settings(request: ModelRequest) -> ModelSettings:
+    given: Mapping[str, Any] = request.settings
+    if unknown := sorted(set(given) - SETTINGS - OURS):
+        known = ", ".join(sorted(SETTINGS))
+        raise _misconfigured(f"The setting {unknown[0]!r} means nothing to a model; it takes {known}.")
+    settings = {key: given[key] for key in SETTINGS & set(given)}
+    return cast(ModelSettings, {**settings, "extra_headers": {"Idempotency-Key": request.idempotency_key}})
+
+
+def _usage(response: ModelResponse) -> Usage:
+    """The tokens a provider counted; None where it told nothing. The library cannot tell a cache count of 0 from
+    none, and neither changes what a call costs."""
+    told = response.usage
+    if told.unmeasured_requests:
+        return Usage()
+    return Usage(
+        input=told.input_tokens,
+        output=told.output_tokens,
+        cache_read=told.cache_read_tokens or None,
+        cache_write=told.cache_write_tokens or None,
+    )
+
+
+def _misconfigured(sentence: str) -> errors.OutsideError:
+    return errors.OutsideError(sentence, kind="configuration", permanent=True)
+
+
+def _forget() -> None:
+    """Connections belong to the process that opened them."""
+    _models.clear()
+    _clients.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
