@@ -1,9 +1,11 @@
 """Celery tasks: one line each, ids only, safe to run twice."""
 
+from typing import Any
 from uuid import UUID
 
 from celery import shared_task
-from celery.signals import worker_shutting_down
+from celery.concurrency.thread import TaskPool as ThreadPool
+from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 
 from agents.runs import runner
 from agents.runs.keeper import keeper
@@ -18,6 +20,19 @@ def drive(run_id: str) -> None:
 def ring(run_id: UUID, queue: str) -> None:
     """Ask a worker of that queue to drive a run."""
     drive.apply_async((str(run_id),), queue=queue)
+
+
+@worker_ready.connect  # type: ignore[misc]
+def live_in_threads(sender: Any, **_: object) -> None:
+    """An idle worker shows signs of life too. The parent of forked drivers keeps no thread that a fork would tear."""
+    if isinstance(sender.pool, ThreadPool):
+        keeper()
+
+
+@worker_process_init.connect  # type: ignore[misc]
+def live_in_fork(**_: object) -> None:
+    """Each forked driver has a keeper of its own."""
+    keeper()
 
 
 @worker_shutting_down.connect  # type: ignore[misc]
