@@ -1,6 +1,6 @@
 """The API's doors to runs: start, watch and steer them, and freeze the agents they belong to.
 
-How runs and steps look from outside is in `shapes.py`; who may do what, and when it is too late, is for the verbs to say.
+How runs and steps look from outside is in `shapes.py`; who may do what, and until when, is for the verbs to say.
 """
 
 from typing import Annotated, Any
@@ -163,7 +163,7 @@ def visible_run(user: User, run_id: UUID) -> Run:
 
 
 def _release(agent: Agent, version: str) -> Release:
-    release = agent.releases.filter(version=version).first()
+    release: Release | None = agent.releases.filter(version=version).first()
     if release is None:
         raise errors.Invalid(f"`release` is {version!r}; {agent} has no release of that version.", field="release")
     return release

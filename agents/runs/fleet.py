@@ -28,7 +28,7 @@ _BUCKETS = range(len(RUN_BOUNDS) + 1)
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What was done in a stretch of time. `run_seconds` are the runs that ended, by how long they took (`RUN_BOUNDS`)."""
+    """What was done in a stretch of time. `run_seconds` counts ended runs by how long they took (`RUN_BOUNDS`)."""
 
     runs_completed: int = 0
     runs_failed: int = 0
@@ -64,7 +64,7 @@ class Recent:
         return self.confidence_sum / self.confidence_count if self.confidence_count else None
 
     def run_quantile(self, share: float) -> float | None:
-        """How long that share of the ended runs took at most, in seconds; None without runs or beyond the last bound."""
+        """How long that share of the ended runs took at most, in seconds; None without runs or past the last bound."""
         total = sum(self.run_seconds)
         for bound, below in zip(RUN_BOUNDS, accumulate(self.run_seconds), strict=False):
             if total and below >= share * total:
@@ -91,7 +91,8 @@ def recent_by_agent(user: User, since: datetime, *, agents: Iterable[UUID] | Non
     minutes = _of(AgentMinute.objects.filter(minute__gte=since, agent__in=visible), agents)
     totals: dict[str, Any] = {name: Sum(name) for name in _SUMS}
     totals |= {f"bucket_{place}": Sum(f"run_seconds__{place}") for place in _BUCKETS}
-    rows = minutes.values("agent_id").annotate(last=Max("minute"), **{f"sum_{name}": sum for name, sum in totals.items()})
+    totals = {f"sum_{name}": total for name, total in totals.items()}
+    rows = minutes.values("agent_id").annotate(last=Max("minute"), **totals)
     return {row["agent_id"]: _recent(row) for row in rows.order_by()}
 
 

@@ -1,18 +1,18 @@
 """How runs, steps and controls look from outside. Apart from the doors because several of them give the same thing."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
-from ninja import Schema
-
 from agents.models import Agent, Control, Run, Step, StepPayload, Touch
 from agents.registry.api import is_simulated
-from agents.wire import ConfidenceOut, Moment, Money, or_null
+from agents.wire import ConfidenceOut, Moment, Money, Out, Words
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class ControlOut(Schema):
+class ControlOut(Out):
     """What somebody asked of a run or an agent, and whether it has happened."""
 
     id: UUID
@@ -21,7 +21,7 @@ class ControlOut(Schema):
     agent: str | None
     state: Run.State | None
     by: str | None
-    reason: str | None
+    reason: Words
     request_id: UUID
     asked_at: Moment
     obeyed_at: Moment | None
@@ -29,21 +29,16 @@ class ControlOut(Schema):
     @classmethod
     def of(cls, control: Control, *, run: Run | None = None, agent: Agent | None = None) -> Self:
         """With the state its run is in now."""
-        return cls(
-            id=control.pk,
-            verb=Control.Verb(control.verb),
-            run=run and run.pk,
-            agent=agent and agent.slug,
-            state=run and Run.State(run.state),
+        return cls.taken_from(
+            control,
+            run=run.pk if run else None,
+            agent=agent.slug if agent else None,
+            state=run.state if run else None,
             by=control.by.username if control.by else None,
-            reason=or_null(control.reason),
-            request_id=control.request_id,
-            asked_at=control.asked_at,
-            obeyed_at=control.obeyed_at,
         )
 
 
-class RunItem(Schema):
+class RunItem(Out):
     """A run in a list."""
 
     id: UUID
@@ -54,8 +49,8 @@ class RunItem(Schema):
     simulated: bool
     objective: str
     state: Run.State
-    asked: str | None
-    waiting_for: str | None
+    asked: Words
+    waiting_for: Words
     queue: Run.Queue
     started_by: str | None
     created_at: Moment
@@ -68,18 +63,14 @@ class RunItem(Schema):
     tokens_out: int | None
     cost: Money | None
     unpriced: int
-    failure_class: str | None
-    failure: str | None
+    failure_class: Words
+    failure: Words
 
     @classmethod
     def of(cls, run: Any, **more: Any) -> Self:
         """From a run annotated with `chain` and `is_untold`."""
-        copied = ("id", "objective", "environment", "state", "queue", "steps_done", "unpriced")
-        times = ("created_at", "started_at", "finished_at", "deadline_at", "changed_at")
-        texts = ("asked", "waiting_for", "failure_class", "failure")
-        return cls(
-            **{name: getattr(run, name) for name in (*copied, *times)},
-            **{name: or_null(getattr(run, name)) for name in texts},
+        return cls.taken_from(
+            run,
             agent=run.agent.slug,
             release=run.release.version,
             team=run.team.slug,
@@ -105,35 +96,23 @@ class RunOut(RunItem):
         return cls.of(run, input=run.input, result=run.result, last_control=last and ControlOut.of(last, run=run))
 
 
-class TouchOut(Schema):
+class TouchOut(Out):
     """A record outside that an act touches."""
 
     kind: str
     record: str
-    customer: str | None
+    customer: Words
     amount: Money | None
-    currency: str | None
+    currency: Words
     undoable_until: Moment | None
 
-    @classmethod
-    def of(cls, touch: Touch) -> Self:
-        """From its row."""
-        return cls(
-            kind=touch.kind,
-            record=touch.record,
-            customer=or_null(touch.customer),
-            amount=touch.amount,
-            currency=or_null(touch.currency),
-            undoable_until=touch.undoable_until,
-        )
 
-
-class AnswerOut(Schema):
+class AnswerOut(Out):
     """What a person said about a held or doubted step."""
 
     kind: str
     by: str
-    reason: str | None
+    reason: Words
     arguments: dict[str, Any] | None
     outcome: Any
     approval: UUID | None
@@ -144,14 +123,14 @@ class AnswerOut(Schema):
         return cls(
             kind=stored["kind"],
             by=stored["by_name"],
-            reason=or_null(stored.get("reason", "")),
+            reason=stored.get("reason"),
             arguments=stored.get("arguments"),
             outcome=stored.get("outcome"),
             approval=stored.get("approval_id"),
         )
 
 
-class StepOut(Schema):
+class StepOut(Out):
     """One thing a run did."""
 
     seq: int
@@ -160,27 +139,27 @@ class StepOut(Schema):
     name: str
     state: Step.State
     attempt: int
-    says: str | None
+    says: Words
     tier: int | None
     writes: bool
     simulated: bool
     confidence: ConfidenceOut
-    gate: str | None
-    gate_reason: str | None
+    gate: Words
+    gate_reason: Words
     answer: AnswerOut | None
     created_at: Moment
     started_at: Moment | None
     finished_at: Moment | None
-    provider: str | None
-    model: str | None
+    provider: Words
+    model: Words
     tokens_in: int | None
     tokens_out: int | None
     cache_read: int | None
     cache_write: int | None
     cost: Money | None
-    cost_kind: str | None
-    error_class: str | None
-    error: str | None
+    cost_kind: Words
+    error_class: Words
+    error: Words
     input: Any = None
     output: Any = None
     touches: list[TouchOut]
@@ -188,18 +167,13 @@ class StepOut(Schema):
     @classmethod
     def of(cls, step: Step, *, payload: StepPayload | None, touches: Sequence[Touch]) -> Self:
         """A step with what went in and out, if that was asked for, and what it touched."""
-        copied = ("seq", "turn", "kind", "name", "state", "attempt", "tier", "writes", "simulated", "cost")
-        times = ("created_at", "started_at", "finished_at")
-        tokens = ("tokens_in", "tokens_out", "cache_read", "cache_write")
-        texts = ("says", "gate", "gate_reason", "provider", "model", "cost_kind", "error_class", "error")
-        return cls(
-            **{name: getattr(step, name) for name in (*copied, *times, *tokens)},
-            **{name: or_null(getattr(step, name)) for name in texts},
-            confidence=ConfidenceOut.of(step.confidence, step.confidence_source),
+        return cls.taken_from(
+            step,
+            confidence=ConfidenceOut.of(step),
             answer=AnswerOut.of(step.answer) if step.answer else None,
-            input=payload and payload.input,
-            output=payload and payload.output,
-            touches=[TouchOut.of(touch) for touch in touches],
+            input=payload.input if payload else None,
+            output=payload.output if payload else None,
+            touches=[TouchOut.taken_from(touch) for touch in touches],
         )
 
 
@@ -213,5 +187,5 @@ def touches_by_seq(run_id: UUID, numbers: Sequence[int]) -> dict[int, list[Touch
 
 def earliest_id(at: datetime) -> UUID:
     """The smallest UUIDv7 of a moment: rows made then or later have a greater one (RFC 9562, section 5.7)."""
-    milliseconds = max(int(at.timestamp() * 1000), 0)
+    milliseconds = max((at - EPOCH) // timedelta(milliseconds=1), 0)
     return UUID(int=(milliseconds << 80) | (7 << 76) | (2 << 62))
