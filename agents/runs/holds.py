@@ -17,9 +17,9 @@ def answer(run_id: UUID, seq: int, *, answer: Answer) -> None:
     run = Run.objects.select_for_update(of=("self",)).get(pk=run_id)
     stored = hotpath.plain(asdict(answer))
     open_states = [Step.State.HELD, Step.State.IN_DOUBT]
-    if not Step.objects.filter(run=run, seq=seq, state__in=open_states, answer=None).update(answer=stored):
+    if not Step.objects.filter(run=run, seq=seq, state__in=open_states, answer__isnull=True).update(answer=stored):
         raise errors.Conflict("This step is no longer waiting for an answer.")
-    still_open = Step.objects.filter(run=run, state__in=open_states, answer=None).exists()
+    still_open = Step.objects.filter(run=run, state__in=open_states, answer__isnull=True).exists()
     if run.state == Run.State.WAITING and not still_open:
         run.move(to=Run.State.QUEUED, waiting_for="", rings=0, rung_at=None)
         signals.run_ready.send(Run, run_id=run.pk, queue=Run.Queue.CONTROL)

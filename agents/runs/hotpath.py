@@ -104,6 +104,7 @@ WITH run AS (
 ), step AS (
     UPDATE agents_step SET state = %(state)s, finished_at = %(finished_at)s, error_class = %(error_class)s,
         error = %(error)s, gate = COALESCE(%(gate)s, gate), gate_reason = COALESCE(%(gate_reason)s, gate_reason),
+        answer = CASE WHEN %(state)s = 'in_doubt' THEN NULL ELSE answer END, -- that answer was used up by the attempt
         confidence = COALESCE(%(confidence)s, confidence),
         confidence_source = COALESCE(%(confidence_source)s, confidence_source),
         provider = COALESCE(%(provider)s, provider), model = COALESCE(%(model)s, model),
