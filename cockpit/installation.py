@@ -164,17 +164,9 @@ def _manage(*arguments: str) -> list[str]:
 
 
 def _celery(name: str, *arguments: str) -> list[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "--quiet",
-        "--app",
-        "cockpit.celery",
-        "worker",
-        "--hostname",
-        f"{name}@%h",
-    ]
+    # Whoever starts all of this as root has been heard; each worker need not say it again.
+    python = [sys.executable, "-W", "ignore:You're running the worker with superuser privileges"]
+    command = [*python, "-m", "celery", "--quiet", "--app", "cockpit.celery", "worker", "--hostname", f"{name}@%h"]
     # Workers need to learn nothing from each other: PostgreSQL knows who drives what.
     silent = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     return [*command, *silent, *arguments]

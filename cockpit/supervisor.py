@@ -96,7 +96,8 @@ class Journal:
         def repeat() -> None:
             with stream:
                 for line in stream:
-                    self.say(speaker, line.decode(errors="replace").rstrip())
+                    if words := line.decode(errors="replace").rstrip():
+                        self.say(speaker, words)
 
         threading.Thread(target=repeat, name=f"journal-{speaker}", daemon=True).start()
 
