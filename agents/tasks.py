@@ -11,7 +11,7 @@ from agents.runs import runner
 from agents.runs.keeper import keeper
 
 
-@shared_task(name="agents.drive")  # type: ignore[misc]  # Celery ships no types
+@shared_task(name="agents.drive")  # type: ignore[untyped-decorator]  # Celery ships no types
 def drive(run_id: str) -> None:
     """Drive a run until it ends, waits or is told to stop; a run that somebody else drives is left alone."""
     runner.drive(UUID(run_id))
@@ -22,20 +22,20 @@ def ring(run_id: UUID, queue: str) -> None:
     drive.apply_async((str(run_id),), queue=queue)
 
 
-@worker_ready.connect  # type: ignore[misc]
+@worker_ready.connect  # type: ignore[untyped-decorator]
 def live_in_threads(sender: Any, **_: object) -> None:
     """An idle worker shows signs of life too. The parent of forked drivers keeps no thread that a fork would tear."""
     if isinstance(sender.pool, ThreadPool):
         keeper()
 
 
-@worker_process_init.connect  # type: ignore[misc]
+@worker_process_init.connect  # type: ignore[untyped-decorator]
 def live_in_fork(**_: object) -> None:
     """Each forked driver has a keeper of its own."""
     keeper()
 
 
-@worker_shutting_down.connect  # type: ignore[misc]
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def hand_back(**_: object) -> None:
     """A worker asked to end lets its drivers reach their next checkpoint."""
     keeper().stop()
