@@ -1,1 +1,198 @@
-"""The nouns of this app."""
+"""The question a person is asked before an agent acts, and the answer that was given.
+
+`Approval` is the question, bound to one step of one run and to the digest of exactly the action that was judged;
+`Decision` is the answer, written once. What was decided and whether it was then carried out are two different things.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from agents.models import Agent, Permission, Release, Run, Team, TeamOwnedQuerySet, User
+
+SLO = timedelta(minutes=15)
+"""How long a question may wait before it is late. Lateness is shown; it never decides anything."""
+
+
+def due_by_default() -> datetime:
+    """When a question asked now is late."""
+    return timezone.now() + SLO
+
+
+class ApprovalQuerySet(TeamOwnedQuerySet):
+    """Questions of one's teams."""
+
+    def answerable_by(self, user: User) -> Self:
+        """Questions of the teams where this user decides; who may not decide one of them is told so on its page."""
+        return self.within(user, Permission.DECIDE)
+
+    def open(self) -> Self:
+        """Still without an answer, the one that is late first at the top."""
+        return self.filter(state=Approval.State.OPEN).order_by("due_at", "id")
+
+    def of_step(self, run_id: Any, seq: int) -> Self:
+        """What was asked about one step, the latest question first."""
+        return self.filter(run_id=run_id, seq=seq).order_by("-id")
+
+
+class Approval(models.Model):
+    """A question to a person about one step. `open → approved | edited | rejected | expired | superseded`, once."""
+
+    class Kind(models.TextChoices):
+        ACT = "act", "act"
+        QUESTION = "question", "question"
+        IN_DOUBT = "in_doubt", "in doubt"
+        SAMPLE = "sample", "sample"
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        APPROVED = "approved"
+        EDITED = "edited"
+        REJECTED = "rejected"
+        EXPIRED = "expired"
+        SUPERSEDED = "superseded"
+
+    class Executed(models.TextChoices):
+        """What became of the act itself."""
+
+        NOT_YET = "not_yet", "not yet"
+        EXECUTED = "executed"
+        FAILED = "failed"
+
+    HUES: ClassVar[dict[str, str]] = {
+        State.OPEN: "wait",
+        State.APPROVED: "ok",
+        State.EDITED: "ok",
+        State.REJECTED: "bad",
+        State.EXPIRED: "warn",
+        State.SUPERSEDED: "still",
+    }
+    ALLOWING: ClassVar[frozenset[str]] = frozenset({State.APPROVED, State.EDITED})
+    DECIDED: ClassVar[frozenset[str]] = frozenset({State.APPROVED, State.EDITED, State.REJECTED})
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals", db_index=False)
+    seq = models.PositiveIntegerField()
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="approvals", db_index=False)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+", db_index=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+", db_index=False)
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.ACT)
+    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
+    executed = models.CharField(max_length=10, choices=Executed, default=Executed.NOT_YET)
+
+    tier = models.PositiveSmallIntegerField()
+    tool = models.CharField(max_length=160)
+    says = models.TextField(blank=True, help_text="The act in one plain sentence.")
+    preview = models.JSONField(default=list, help_text="What would change: [{what, before, after}].")
+    arguments = models.JSONField(default=dict)
+    bound = models.JSONField(default=dict, help_text="What the digest binds besides the arguments.")
+    digest = models.CharField(max_length=64, help_text="Of the normalised action that was judged.")
+    confidence = models.FloatField(null=True)
+    confidence_source = models.CharField(max_length=16, default="unknown")
+    reasons = models.JSONField(default=list, help_text="Who asked for a person and why: [{gate, reason}].")
+
+    requested_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(default=due_by_default)
+    decided_at = models.DateTimeField(null=True)
+    closed_because = models.TextField(blank=True, help_text="Why nobody needs to answer, or why it was not done.")
+
+    objects = ApprovalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "seq"], condition=Q(state="open"), name="approval_open_once"),
+            models.CheckConstraint(
+                condition=Q(state__in=["approved", "edited", "rejected"], decided_at__isnull=False)
+                | (~Q(state__in=["approved", "edited", "rejected"]) & Q(decided_at__isnull=True)),
+                name="approval_decided_when",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["run", "seq", "-id"], name="approval_step"),
+            models.Index(fields=["due_at", "id"], name="approval_queue", condition=Q(state="open")),
+            models.Index(fields=["team", "due_at", "id"], name="approval_team_queue", condition=Q(state="open")),
+            models.Index(fields=["state", "-id"], name="approval_state"),
+            models.Index(fields=["team", "-id"], name="approval_team"),
+            models.Index(fields=["agent", "-id"], name="approval_agent"),
+            models.Index(
+                fields=["-decided_at", "team"], name="approval_decided", condition=Q(decided_at__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.says or self.tool
+
+    @property
+    def hue(self) -> str:
+        """The colour class of this state."""
+        return self.HUES[self.state]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still needs an answer."""
+        return self.state == self.State.OPEN
+
+    @property
+    def reason(self) -> str:
+        """Why a person was asked, in one line."""
+        return "; ".join(one["reason"] for one in self.reasons)
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether a person does the act; the agent only prepared it."""
+        return self.tier >= 4
+
+    @property
+    def answers(self) -> "Sequence[Decision.Answer]":
+        """What one may answer, in the order of the keys 1 to 9."""
+        answer = Decision.Answer
+        if self.kind == self.Kind.IN_DOUBT:
+            return answer.OUTCOME, answer.ABSENT, answer.REJECT
+        if self.is_manual:
+            return answer.OUTCOME, answer.REJECT
+        return answer.APPROVE, answer.EDIT, answer.REJECT
+
+
+class Decision(models.Model):
+    """What a person answered, once. A trigger refuses to change it. One row per request id: asking twice is one act."""
+
+    class Answer(models.TextChoices):
+        APPROVE = "approve", "Approve"
+        EDIT = "edit", "Edit"
+        REJECT = "reject", "Reject"
+        OUTCOME = "outcome", "Post the outcome"
+        ABSENT = "absent", "It did not happen"
+
+    PAST: ClassVar[dict[str, str]] = {
+        Answer.APPROVE: "Approved",
+        Answer.EDIT: "Approved with changes",
+        Answer.REJECT: "Rejected",
+        Answer.OUTCOME: "Outcome posted",
+        Answer.ABSENT: "Found not to have happened",
+    }
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="decisions")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    answer = models.CharField(max_length=10, choices=Answer)
+    reason = models.TextField(blank=True)
+    arguments = models.JSONField(null=True, help_text="As edited; null when they were left as asked.")
+    outcome = models.JSONField(null=True, help_text="What the person did or found.")
+    digest = models.CharField(max_length=64, blank=True, help_text="Of the action this lets through; empty for none.")
+    request_id = models.UUIDField(unique=True)
+    at = models.DateTimeField(default=timezone.now)
+    seconds = models.FloatField(help_text="From the question to the answer.")
+
+    def __str__(self) -> str:
+        return f"{self.past} by {self.by.name}"
+
+    @property
+    def past(self) -> str:
+        """The answer as something that has happened: `Approved`."""
+        return self.PAST[self.answer]

@@ -1,1 +1,33 @@
 """What this app does when another announces a fact. Three lines each."""
+
+from uuid import UUID
+
+from django.dispatch import receiver
+
+from agents import signals
+from agents.contracts import Action, Verdict
+from approvals import asking
+
+
+@receiver(signals.step_held)
+def ask_a_person(sender: object, action: Action, verdict: Verdict, **_: object) -> None:
+    """A gate, whichever, holds a step."""
+    asking.open_approval(action, verdict)
+
+
+@receiver(signals.step_doubted)
+def ask_what_happened(sender: object, action: Action, **_: object) -> None:
+    """The engine does not know whether an act happened."""
+    asking.open_doubt(action)
+
+
+@receiver(signals.step_closed)
+def stop_asking(sender: object, run_id: UUID, seq: int, reason: str, **_: object) -> None:
+    """The run was cancelled or has failed, or the step was refused at the last moment."""
+    asking.close(run_id, seq, reason)
+
+
+@receiver(signals.act_performed)
+def keep_what_became_of_it(sender: object, run_id: UUID, seq: int, state: str, **_: object) -> None:
+    """An act was carried out, or failed."""
+    asking.note_performed(run_id, seq, state)

@@ -1,0 +1,99 @@
+"""Opening and closing questions: what the engine's announcements mean for this app."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from agents.audit import log as audit
+from agents.contracts import Action, Verdict
+from approvals import integrity, signals
+from approvals.models import Approval
+
+DOUBT = "The worker stopped between the intent and the answer; nobody knows whether this happened."
+
+
+def open_approval(action: Action, verdict: Verdict) -> Approval:
+    """Ask a person before an act. The same question again is the same row; one about something else replaces it."""
+    reasons = [{"gate": verdict.gate, "reason": verdict.reason}]
+    return _open(action, kind=Approval.Kind.ACT, reasons=reasons)
+
+
+def open_doubt(action: Action) -> Approval:
+    """Ask a person whether an act happened."""
+    return _open(action, kind=Approval.Kind.IN_DOUBT, reasons=[{"gate": "engine", "reason": DOUBT}])
+
+
+def _open(action: Action, *, kind: Approval.Kind, reasons: list[dict[str, str]]) -> Approval:
+    facts = integrity.bound(action)
+    digest = integrity.digest(facts, action.arguments)
+    current: Approval | None = Approval.objects.of_step(action.run_id, action.seq).open().select_for_update().first()
+    if current and (current.kind, current.digest) == (kind, digest):
+        return current
+    if current:
+        _supersede([current], "The agent asks for something else now.")
+    approval = Approval.objects.create(
+        run_id=action.run_id,
+        seq=action.seq,
+        agent_id=action.agent_id,
+        release_id=action.release_id,
+        team_id=action.team_id,
+        kind=kind,
+        tier=action.tier,
+        tool=action.name,
+        says=action.says,
+        preview=[dict(change) for change in action.preview],
+        arguments=action.arguments,
+        bound=facts,
+        digest=digest,
+        confidence=action.confidence.value,
+        confidence_source=action.confidence.source.value,
+        reasons=reasons,
+    )
+    audit.record("approval.requested", about=approval, by=None, reason=reasons[0]["reason"], **links(approval))
+    signals.approval_opened.send(Approval, **subject(approval))
+    return approval
+
+
+def close(run_id: UUID, seq: int, reason: str) -> None:
+    """Nobody needs to answer about this step any more, or what was allowed will not be carried out."""
+    asked = Approval.objects.of_step(run_id, seq)
+    _supersede(asked.open().select_for_update(), reason)
+    asked.filter(_outstanding()).update(executed=Approval.Executed.FAILED, closed_because=reason)
+
+
+def _supersede(approvals: Iterable[Approval], reason: str) -> None:
+    for approval in approvals:
+        approval.state, approval.closed_because = Approval.State.SUPERSEDED, reason
+        approval.save(update_fields=["state", "closed_because"])
+        audit.record("approval.superseded", about=approval, by=None, reason=reason, **links(approval))
+        signals.approval_superseded.send(Approval, **subject(approval))
+
+
+def note_performed(run_id: UUID, seq: int, state: str) -> None:
+    """Keep what became of an act that a person had allowed; one in doubt is still not known."""
+    became = {"done": Approval.Executed.EXECUTED, "failed": Approval.Executed.FAILED}.get(state)
+    if became:
+        Approval.objects.of_step(run_id, seq).filter(_outstanding()).update(executed=became)
+
+
+def _outstanding() -> Q:
+    """Allowed and not carried out yet."""
+    return Q(state__in=Approval.ALLOWING, executed=Approval.Executed.NOT_YET)
+
+
+def subject(approval: Approval) -> dict[str, Any]:
+    """What a signal says of an approval."""
+    return {
+        "approval_id": approval.pk,
+        "run_id": approval.run_id,
+        "agent_id": approval.agent_id,
+        "team_id": approval.team_id,
+        "seq": approval.seq,
+    }
+
+
+def links(approval: Approval) -> dict[str, Any]:
+    """What an audit entry about an approval keeps of what it is about."""
+    return {"run": str(approval.run_id), "seq": approval.seq, "tool": approval.tool, "digest": approval.digest}

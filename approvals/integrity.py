@@ -1,0 +1,102 @@
+"""What an approval is an approval of: the digest of the normalised action, and its proof at the moment of acting.
+
+Apart from the gate because the digest is taken when a question is opened and when it is answered as well. It is SHA-256
+over RFC 8785 canonical JSON. Later facts that an approval shall bind (a policy's version, preconditions) join `bound`.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import rfc8785
+
+from agents import errors
+from agents.contracts import Action, Json
+from approvals.models import Approval, Decision
+
+EXACT = 2**53 - 1
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def bound(action: Action) -> Json:
+    """What an approval binds besides the arguments."""
+    return {
+        "kind": action.kind,
+        "tool": action.name,
+        "tier": action.tier,
+        "release": str(action.release_id),
+        "environment": action.environment,
+    }
+
+
+def digest(facts: Json, arguments: Json) -> str:
+    """The name of exactly one act, in hexadecimal; the same before and after the arguments went through jsonb."""
+    long: list[str] = []
+    document = {"bound": facts, "arguments": _plain(arguments, "", long), "long": long}
+    long.sort()  # members come in any order
+    return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
+
+
+def require_valid_decision(action: Action) -> None:
+    """Refuse to act unless a person let through exactly this. Call in the transaction that writes the intent."""
+    approval = Approval.objects.of_step(action.run_id, action.seq).select_for_update().first()
+    if approval is None:
+        raise errors.Forbidden(f"{action.name} is tier {action.tier} and no person has been asked.")
+    if approval.state not in Approval.ALLOWING:
+        raise errors.Forbidden(f"{action.name} may not be done: the question about it is {approval.state}.")
+    if approval.executed == Approval.Executed.EXECUTED:
+        raise errors.Conflict(f"{action.name} has been carried out already; one approval is for one act.")
+    decision = approval.decisions.select_related("by").latest("at")
+    if decision.digest != digest(bound(action), action.arguments):
+        moved = "; ".join(moves(approval, decision, action)) or "its content"
+        raise errors.Conflict(f"This is not what {decision.by.name} approved. What moved: {moved}.")
+
+
+def moves(approval: Approval, decision: Decision, action: Action) -> Iterator[str]:
+    """What differs between the act that was let through and the one about to happen, each in a few words."""
+    if not decision.digest:
+        yield "a person has done it or found it done, so nothing was let through"
+    allowed = approval.arguments if decision.arguments is None else decision.arguments
+    for pair in (approval.bound, bound(action)), (allowed, action.arguments):
+        before, after = pair
+        for name in sorted(before.keys() | after.keys()):
+            if before.get(name) != after.get(name):
+                yield f"{name} was {_short(before.get(name))}, is {_short(after.get(name))}"
+
+
+def _short(value: Any) -> str:
+    text = "not given" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _plain(value: Any, path: str, long: list[str]) -> Any:
+    """Values as the database would give them back; whole numbers too long for JSON's are texts, named in `long`."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return _whole(value, path, long)
+    if isinstance(value, Mapping):
+        return {_text(str(key)): _plain(item, f"{path}/{key}", long) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{path}/{index}", long) for index, item in enumerate(value)]
+    return _text(str(value))
+
+
+def _whole(value: int, path: str, long: list[str]) -> int | float | str:
+    """RFC 8785 writes numbers as doubles. PostgreSQL writes 1e22 in full, so that it comes back as a whole number."""
+    if abs(value) <= EXACT:
+        return value
+    try:
+        if Decimal(repr(float(value))) == value:
+            return float(value)
+    except OverflowError:
+        pass
+    long.append(_text(path))
+    return str(value)
+
+
+def _text(text: str) -> str:
+    """PostgreSQL refuses NUL and halves of surrogate pairs; the engine stores this in their place."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,12 @@
+"""What this app announces, inside the transaction that made it true."""
+
+from django.dispatch import Signal
+
+approval_opened = Signal()
+"""A person is asked. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
+
+approval_decided = Signal()
+"""A person has answered. `approval_id, run_id, agent_id, team_id: UUID, seq: int, state: str`."""
+
+approval_superseded = Signal()
+"""Nobody needs to answer any more. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
