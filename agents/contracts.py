@@ -111,11 +111,15 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end. With `failure` (a class such as `diverged`) the run fails and `detail` says why."""
+    """The end. With `failure` (a class such as `diverged`) the run fails and `detail` says why.
+
+    `spent` is what a recording knows of a completed run as a whole only: booked once, as no step's.
+    """
 
     result: Any = None
     failure: str = ""
     detail: str = ""
+    spent: Recorded | None = None
 
 
 Ask = AskModel | UseTool | Wait | Finish

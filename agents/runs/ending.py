@@ -11,7 +11,7 @@ from agents.audit import log as audit
 from agents.audit.transactions import CurrentXid
 from agents.contracts import Finish, Wait
 from agents.models import Control, Run, Step
-from agents.runs import hotpath, lease, steps
+from agents.runs import hotpath, lease, performing, steps
 from agents.runs.lease import Claim
 
 
@@ -20,7 +20,12 @@ def finish(claim: Claim, last: Finish) -> None:
     if last.failure:
         fail(claim, last.failure, last.detail, result=last.result)
         return
-    end(claim, "completed", result=last.result)
+    if last.spent is None:
+        end(claim, "completed", result=last.result)
+        return
+    with steps.database():
+        steps.book(claim, performing.billed_whole(claim, last.spent))
+        end(claim, "completed", result=last.result)
 
 
 def fail(claim: Claim, failure_class: str, why: str, *, result: Any = None) -> None:

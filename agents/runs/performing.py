@@ -178,6 +178,25 @@ def billed(
     )
 
 
+def billed_whole(claim: Claim, spent: Recorded) -> BilledCall:
+    """What is only known of the run as a whole, for the ledger: under seq 0, which no step has."""
+    usage = spent.usage or Usage()
+    return BilledCall(
+        run_id=claim.run_id,
+        seq=0,
+        attempt=0,
+        agent_id=claim.agent_id,
+        team_id=claim.team_id,
+        release_id=claim.release_id,
+        use_case=claim.use_case,
+        provider=spent.provider,
+        model=spent.model,
+        usage=usage,
+        price=Price(spent.cost, "unpriced" if spent.cost is None else "recorded"),
+        at=steps.now(),
+    )
+
+
 def offer(bundle: Json, name: str) -> Json:
     """A tool as a model is told of it; the schema is the one published with the release."""
     schema = bundle.get("tool_schemas", {}).get(name, {})

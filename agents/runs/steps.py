@@ -128,7 +128,7 @@ def checkpoint(claim: Claim, step: Planned, result: Result) -> None:
             "tier": step.action.tier,
             "call_id": call_id,
             "says": step.action.says,
-            "started_at": result.started_at or finished,
+            "started_at": result.started_at or (None if step.ask.recorded else finished),
             "finished_at": finished,
             "error_class": result.error_class,
             "error": result.error,
@@ -166,7 +166,7 @@ def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None =
         "gate": verdict.gate if verdict else "",
         "gate_reason": verdict.reason if verdict else "",
         "in_force": hotpath.to_json({"release": claim.release.version, **in_force(step)}),
-        "started_at": None if state == "held" else now(),
+        "started_at": None if state == "held" or recorded else now(),  # a recorded step began when its source says
         "simulated": bool(chain and chain[0].get("provider") == "simulated")
         or (claim.environment == "sandbox" and action.writes),
         "provider": (recorded.provider if recorded else chain[0]["provider"] if chain else ""),

@@ -94,6 +94,33 @@ def test_a_conversation_is_whole_and_only_its_new_part_is_stored_again(record: J
     assert second[0].known == len(roles)
 
 
+def test_a_call_whose_tokens_nobody_counted_is_still_a_call(tmp_path: Path) -> None:
+    messages = [said("assistant", "Done.")]
+    (first, _), (_, history) = driven(content(only(tmp_path, messages=messages, tool_calls=[], usage=None, cost=None)))
+    assert first[0].recorded is not None
+    assert (first[0].recorded.usage, first[0].recorded.cost) == (Usage(), None)
+    assert len(history) == 1
+
+
+def test_what_is_known_of_the_run_only_is_told_once_at_its_end(tmp_path: Path) -> None:
+    messages = [said("assistant", "ls"), said("assistant", "submit")]
+    totals = {"usage": {"input_tokens": 500, "output_tokens": 9}, "cost": {"agent_usd": 1.5}}
+    record = content(only(tmp_path, messages=messages, tool_calls=[], **totals))
+    *turns, (_, history) = driven(record)
+    assert [ask.recorded and (ask.recorded.usage, ask.recorded.cost) for asks, _ in turns for ask in asks] == [
+        (None, None),
+        (None, None),
+    ]
+    spent = end(record, history).spent
+    assert spent is not None
+    assert (spent.usage, spent.cost) == (Usage(input=500, output=9), Decimal("1.5"))
+
+
+def test_what_its_steps_told_is_not_told_again_at_the_end(record: Json) -> None:
+    *_, (_, history) = driven(record)
+    assert end(record, history).spent is None
+
+
 def test_what_the_user_said_since_the_last_step_is_new(tmp_path: Path) -> None:
     messages = [said("assistant", "A?", usage=used()), said("user", "B."), said("assistant", "C!", usage=used())]
     _, (second, _), _ = driven(content(only(tmp_path, messages=messages, tool_calls=[])))

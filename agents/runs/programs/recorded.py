@@ -81,8 +81,8 @@ def _model(assignment: Assignment, place: int) -> AskModel:
             output={"message": entry["said"]},
             provider=PROVIDER,
             model=entry["model"] or content["model"] or "",
-            usage=_usage(entry["usage"]),
-            cost=None if entry["cost_usd"] is None else Decimal(entry["cost_usd"]),
+            usage=_usage(entry["usage"]) if _is_told(entry) or not _is_told(content) else None,
+            cost=_dollars(entry["cost_usd"]),
             finished_at=_moment(entry["at"]),
         ),
     )
@@ -107,7 +107,7 @@ def _message(entry: Json) -> Json:
 def _tool(entry: Json, assignment: Assignment) -> UseTool:
     types: Json = assignment.bundle.get("tool_types", {})
     its_tier = tier(types.get(entry["name"]))
-    failed = entry["ok"] is False
+    failed, finished = entry["ok"] is False, _moment(entry["result_at"])
     return UseTool(
         name=entry["name"],
         arguments=entry["arguments"] or {},
@@ -120,8 +120,8 @@ def _tool(entry: Json, assignment: Assignment) -> UseTool:
             output=entry["result"],
             ok=entry["ok"],
             error=str(entry["result"] or "failed, as recorded") if failed else "",
-            started_at=_moment(entry["requested_at"]),
-            finished_at=_moment(entry["result_at"]),
+            started_at=finished and _moment(entry["requested_at"]),
+            finished_at=finished,
         ),
     )
 
@@ -140,15 +140,24 @@ def _brief(value: Any, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def _usage(recorded: Json | None) -> Usage | None:
-    if recorded is None:
-        return None
+def _is_told(entry: Json) -> bool:
+    """Whether this step, or this run, says what it took."""
+    return entry["usage"] is not None or entry["cost_usd"] is not None
+
+
+def _usage(recorded: Json | None) -> Usage:
+    """A model's call always took tokens: where nobody counted them, they are unknown and the call has no price."""
+    told = recorded or {}
     return Usage(
-        input=recorded.get("input_tokens"),
-        output=recorded.get("output_tokens"),
-        cache_read=recorded.get("cache_read_input_tokens"),
-        cache_write=recorded.get("cache_creation_input_tokens"),
+        input=told.get("input_tokens"),
+        output=told.get("output_tokens"),
+        cache_read=told.get("cache_read_input_tokens"),
+        cache_write=told.get("cache_creation_input_tokens"),
     )
+
+
+def _dollars(recorded: str | None) -> Decimal | None:
+    return None if recorded is None else Decimal(recorded)
 
 
 def _moment(recorded: str | None) -> datetime | None:
@@ -165,4 +174,9 @@ def _moment(recorded: str | None) -> datetime | None:
 def _end(content: Json, after: Sequence[Json]) -> Finish:
     """The result: how the source judged the run, its totals where it recorded those, and the last words."""
     kept = ("outcome", "usage", "cost_usd", "user_usage", "user_cost_usd", "flags")
-    return Finish(result={**{name: content[name] for name in kept}, "afterwards": [_message(entry) for entry in after]})
+    result = {**{name: content[name] for name in kept}, "afterwards": [_message(entry) for entry in after]}
+    if not _is_told(content) or any(_is_told(entry) for entry in content["entries"] if entry["kind"] == MODEL):
+        return Finish(result=result)
+    usage, cost = _usage(content["usage"]), _dollars(content["cost_usd"])
+    spent = Recorded(output=None, provider=PROVIDER, model=content["model"] or "", usage=usage, cost=cost)
+    return Finish(result=result, spent=spent)
