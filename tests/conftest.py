@@ -9,9 +9,12 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import django
+import pytest
+import pytest_django
 
 from cockpit.servers import Postgres, Redis
 
@@ -38,3 +41,23 @@ for _server in _servers:
     os.environ[_server.variable] = _server.start().url
 os.environ["DJANGO_SETTINGS_MODULE"] = "cockpit.settings"
 django.setup()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
+    """Tables that are never emptied may be emptied between tests; the engine's connections end with the session."""
+    from django.db import connection
+
+    from agents.runs import hotpath, keeper
+
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgtype & 32 <> 0 AND NOT tgisinternal"
+        )
+        for table, trigger in cursor.fetchall():
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+    yield
+    keeper.close()
+    hotpath.close()
+    with django_db_blocker.unblock():
+        connection.close()

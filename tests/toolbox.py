@@ -33,6 +33,12 @@ def broken(reason: str = "it is broken") -> None:
     raise ToolError(reason, kind="carrier_down")
 
 
+@tool("test.garble", tier=1, timeout=None)
+def garble() -> dict[str, Any]:
+    """Answer as broken encoders do: with a NUL and half of a surrogate pair."""
+    return {"text": "nul \x00 and half a pair \ud83d."}
+
+
 def _says(order: str, amount: Decimal) -> str:
     return f"Refund €{amount:.2f} for order {order}"
 

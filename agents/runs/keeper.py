@@ -34,7 +34,7 @@ class Keeper:
         self.stopping = threading.Event()
         self._held: dict[UUID, tuple[int, Cancellation]] = {}
         self._lock = threading.Lock()
-        self._started_at = time.monotonic()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._thread.start()
 
@@ -55,10 +55,15 @@ class Keeper:
         """The process is asked to end: drivers hand their runs back at their next checkpoint."""
         self.stopping.set()
 
+    def close(self) -> None:
+        """End the thread; what it kept is no longer renewed."""
+        self._ended.set()
+        self._thread.join(RENEW_SECONDS + 1)
+
     def _run(self) -> None:
         subscription: Any = None
         due = time.monotonic()
-        while True:
+        while not self._ended.is_set():
             try:
                 subscription = subscription or self._subscribe()
                 message = subscription.get_message(timeout=max(0.01, due - time.monotonic()))
@@ -67,7 +72,7 @@ class Keeper:
             except (redis.RedisError, OSError, ValueError):
                 subscription = None  # the poll below hears cancels until Redis is back
                 time.sleep(max(0.05, min(0.5, due - time.monotonic())))
-            if time.monotonic() >= due:
+            if time.monotonic() >= due and not self._ended.is_set():
                 due = time.monotonic() + RENEW_SECONDS
                 self._renew()
 
@@ -118,6 +123,15 @@ def keeper() -> Keeper:
         if _keeper is None or _keeper_pid != os.getpid():
             _keeper, _keeper_pid = Keeper(), os.getpid()
         return _keeper
+
+
+def close() -> None:
+    """End this process's keeper, if it has one."""
+    global _keeper
+    with _making:
+        if _keeper is not None and _keeper_pid == os.getpid():
+            _keeper.close()
+        _keeper = None
 
 
 def publish_cancel(run_id: UUID) -> None:
