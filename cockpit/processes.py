@@ -4,7 +4,6 @@ Apart from the servers and the supervisor because both need it, and because a pi
 have been given to a stranger since it was written down. No Django here: this works before settings exist.
 """
 
-import ctypes
 import json
 import os
 import pwd
@@ -14,7 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -23,19 +23,17 @@ Patience = Sequence[tuple[signal.Signals, float]]
 
 PATIENT: Patience = ((signal.SIGTERM, 10), (signal.SIGKILL, 5))
 
-_PR_SET_PDEATHSIG = 1
+# The right to walk through folders closed to an account, the smaller one first; bits as in capabilities(7).
 _CAPABILITIES = {"dac_read_search": 1 << 2, "dac_override": 1 << 1}
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
 class Account:
-    """Whom a child runs as. `prefix` is put before its command where the kernel's help is needed to get there."""
+    """Whom a child runs as. `capability` is lent to it by the kernel where it could not reach its files otherwise."""
 
     uid: int
     gid: int
-    name: str
-    prefix: tuple[str, ...] = ()
+    capability: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,20 +104,19 @@ def spawn(
     On Linux it gets `dies_by` when we die without a word. Call this from the main thread: the kernel means the
     thread that started it, not the process.
     """
-    prefix = [part.format(signal=dies_by.name) for part in account.prefix] if account else []
-    switches_itself = bool(prefix)
+    lent = account.capability if account else ""
+    switch = account if account and not lent else None  # with a capability lent, setpriv itself does the switching
     return subprocess.Popen(
-        [*prefix, *map(str, command)],
+        [*_introduction(dies_by, account if lent else None), *map(str, command)],
         env=env,
-        cwd=None if switches_itself else cwd,
+        cwd=None if lent else cwd,
         stdin=stdin,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        user=account.uid if account and not switches_itself else None,
-        group=account.gid if account and not switches_itself else None,
-        extra_groups=[] if account and not switches_itself else None,
-        preexec_fn=_dying_by(dies_by),
+        user=switch.uid if switch else None,
+        group=switch.gid if switch else None,
+        extra_groups=[] if switch else None,
     )
 
 
@@ -169,11 +166,11 @@ def unprivileged(*, owner: int, must_reach: Iterable[Path]) -> Account | None:
     person = _account_of(owner) if owner else _account_of("nobody") or _account_of("daemon")
     if person is None:
         return None
-    account = Account(person.pw_uid, person.pw_gid, person.pw_name)
+    account = Account(person.pw_uid, person.pw_gid)
     if all(_reaches(account, path) for path in must_reach):
         return account
-    prefix = _walking_through()
-    return Account(account.uid, account.gid, account.name, _switch(account, prefix)) if prefix else None
+    capability = _lendable()
+    return replace(account, capability=capability) if capability else None
 
 
 def _account_of(who: int | str) -> pwd.struct_passwd | None:
@@ -188,39 +185,42 @@ def _reaches(account: Account, path: Path) -> bool:
     return subprocess.run(probe, user=account.uid, group=account.gid, extra_groups=[], cwd="/").returncode == 0
 
 
-def _walking_through() -> str | None:
-    """The smallest capability we hold that lets an account pass folders closed to it; None without `setpriv`."""
-    if sys.platform != "linux" or not shutil.which("setpriv"):
+def _lendable() -> str | None:
+    """The smallest capability of ours that lets an account pass folders closed to it; None where none can be lent."""
+    if not _setpriv():
         return None
     status = Path("/proc/self/status").read_text().splitlines()
     held = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
     return next((name for name, bit in _CAPABILITIES.items() if held & bit), None)
 
 
-def _switch(account: Account, capability: str) -> tuple[str, ...]:
-    return (
-        "setpriv",
+def _introduction(dies_by: signal.Signals, account: Account | None) -> list[str]:
+    """What stands before a command so that the kernel tells it of our death, and makes it somebody else."""
+    if not (setpriv := _setpriv()):
+        return []
+    if account is None:
+        return [setpriv, f"--pdeathsig={dies_by.name}"]
+    return [
+        setpriv,
+        f"--pdeathsig={dies_by.name}",
         f"--reuid={account.uid}",
         f"--regid={account.gid}",
         "--clear-groups",
         "--no-new-privs",
-        "--pdeathsig={signal}",
         # access(2) forgets capabilities of ordinary users without this, and initdb asks access(2).
         "--securebits=+no_setuid_fixup",
-        f"--inh-caps=+{capability}",
-        f"--ambient-caps=+{capability}",
-    )
+        f"--inh-caps=+{account.capability}",
+        f"--ambient-caps=+{account.capability}",
+    ]
 
 
-def _dying_by(number: signal.Signals) -> Callable[[], None] | None:
-    libc = _libc
-    if libc is None:
-        return None
-
-    def ask_the_kernel() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(number))
-
-    return ask_the_kernel
+@cache
+def _setpriv() -> str | None:
+    """util-linux arranges things between fork and exec; Python's own hook is unsafe where threads run."""
+    path = shutil.which("setpriv") if sys.platform == "linux" else None
+    if path and "--pdeathsig" in subprocess.run([path, "--help"], capture_output=True, text=True).stdout:
+        return path
+    return None
 
 
 def _boot() -> str:
