@@ -1,0 +1,436 @@
+"""The gateway against a real server on real sockets: what it sends, what it survives, what it never loses."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import errors
+from agents.cancellation import Cancellation
+from agents.contracts import UNKNOWN, Confidence, ModelReply, ModelRequest, Source, Usage
+from agents.llm import gateway
+from tests.model_server import Answer, Asked, ModelServer, calls, fails, garbage, hangs_up, says, silence
+
+ROOT = Path(__file__).resolve().parents[2]
+READ = {
+    "name": "orders.read",
+    "description": "Look an order up.",
+    "schema": {"type": "object", "properties": {"order": {"type": "integer"}}, "required": ["order"]},
+    "writes": False,
+}
+REFUND = {**READ, "name": "payments.refund", "description": "Pay an order back.", "writes": True}
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(gateway, "JITTER", 0.02)
+
+
+def said(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "parts": [{"type": "text", "content": text}]}
+
+
+def link(server: ModelServer, model: str = "bean-1", **more: Any) -> dict[str, Any]:
+    return {"provider": "roastery", "model": model, "base_url": server.url, **more}
+
+
+def request(*chain: dict[str, Any], **changes: Any) -> ModelRequest:
+    fields: dict[str, Any] = {
+        "messages": [said("system", "You sell coffee."), said("user", "Where is order 7?")],
+        "tools": [],
+        "settings": {},
+        "seed": 1,
+        "idempotency_key": "run:3",
+        "timeout": 10.0,
+    }
+    return ModelRequest(chain=chain, **{**fields, **changes})
+
+
+def ask(*chain: dict[str, Any], **changes: Any) -> ModelReply:
+    return gateway.ask(request(*chain, **changes), Cancellation())
+
+
+def failure(*chain: dict[str, Any], **changes: Any) -> errors.OutsideError:
+    with pytest.raises(errors.OutsideError) as caught:
+        ask(*chain, **changes)
+    return caught.value
+
+
+# --- what goes out and what comes back ------------------------------------------------------------------------------
+def test_an_answer_comes_back_as_an_opentelemetry_message_with_the_tokens_the_provider_counted(
+    server: ModelServer,
+) -> None:
+    used = {
+        "prompt_tokens": 40,
+        "completion_tokens": 6,
+        "total_tokens": 46,
+        "prompt_tokens_details": {"cached_tokens": 32},
+    }
+    server.script(says("It left this morning.", usage=used))
+    reply = ask(link(server), settings={"temperature": 0, "max_tokens": 50, "attempts": 1})
+    assert reply.message == {**said("assistant", "It left this morning."), "finish_reason": "stop"}
+    assert (reply.provider, reply.model, reply.response_model) == ("roastery", "bean-1", "bean-1-2026")
+    assert reply.usage == Usage(input=40, output=6, cache_read=32)
+    assert [(one.model, one.error, one.usage) for one in reply.attempts] == [("bean-1", "", None)]
+    sent = server.asked[0]
+    assert sent.headers["idempotency-key"] == "run:3"
+    assert (sent.body["temperature"], sent.body["max_tokens"]) == (0, 50)
+    assert [one["role"] for one in sent.body["messages"]] == ["system", "user"]
+
+
+def test_tokens_that_a_provider_does_not_tell_are_unknown(server: ModelServer) -> None:
+    server.script(says("Hello.", usage={}))
+    assert ask(link(server)).usage == Usage()
+
+
+def test_reasoning_is_kept_apart_from_what_is_said(server: ModelServer) -> None:
+    server.script(says("Seven.", reasoning_content="Three and four."))
+    parts = ask(link(server)).message["parts"]
+    assert parts == [{"type": "reasoning", "content": "Three and four."}, {"type": "text", "content": "Seven."}]
+
+
+def test_a_write_tool_is_asked_for_its_confidence_and_nobody_else_ever_sees_the_field(server: ModelServer) -> None:
+    server.script(
+        calls(("orders_read", {"order": 7}), ("payments_refund", {"order": 7, "_confidence": 0.85})),
+    )
+    reply = ask(link(server), tools=[READ, REFUND])
+    assert [(part["name"], part["arguments"]) for part in reply.message["parts"]] == [
+        ("orders.read", {"order": 7}),
+        ("payments.refund", {"order": 7}),
+    ]
+    assert reply.message["finish_reason"] == "tool_call"
+    assert reply.confidences == (UNKNOWN, Confidence(0.85, Source.SELF_REPORTED))
+    offered = {one["function"]["name"]: one["function"]["parameters"] for one in server.asked[0].body["tools"]}
+    assert "_confidence" not in offered["orders_read"]["properties"]
+    assert offered["payments_refund"]["required"] == ["order", "_confidence"]
+
+
+@pytest.mark.parametrize("told", ["1.2", "-0.1", '"0.9"', "true", "null", "[0.5]", None])
+def test_a_confidence_that_is_missing_or_not_a_share_is_unknown_and_never_a_number(
+    server: ModelServer, told: str | None
+) -> None:
+    field = "" if told is None else f', "_confidence": {told}'
+    server.script(calls(("payments_refund", f'{{"order": 7{field}}}')))
+    reply = ask(link(server), tools=[REFUND])
+    assert reply.confidences == (UNKNOWN,)
+    assert reply.message["parts"][0]["arguments"] == {"order": 7}
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_complete_doubt_and_complete_certainty_are_confidences(server: ModelServer, told: int) -> None:
+    server.script(calls(("payments_refund", {"order": 7, "_confidence": told})))
+    assert ask(link(server), tools=[REFUND]).confidences == (Confidence(float(told), Source.SELF_REPORTED),)
+
+
+def test_a_tool_with_a_field_of_that_name_keeps_it(server: ModelServer) -> None:
+    own = {**REFUND, "schema": {"type": "object", "properties": {"_confidence": {"type": "string"}}}}
+    server.script(calls(("payments_refund", {"_confidence": "high"})))
+    reply = ask(link(server), tools=[own])
+    assert reply.message["parts"][0]["arguments"] == {"_confidence": "high"}
+    assert reply.confidences == (UNKNOWN,)
+
+
+@pytest.mark.parametrize("sent", ['{"order": 7', "[7]", "seven", '{"order": NaN}'])
+def test_arguments_that_are_not_a_json_object_stay_the_text_they_were(server: ModelServer, sent: str) -> None:
+    server.script(calls(("payments_refund", sent)))
+    reply = ask(link(server), tools=[REFUND])
+    assert reply.message["parts"][0]["arguments"] == sent
+    assert reply.confidences == (UNKNOWN,)
+
+
+def test_a_whole_conversation_goes_out_with_every_call_closed_under_names_providers_allow(server: ModelServer) -> None:
+    call = {"type": "tool_call", "id": "c1", "name": "orders.read", "arguments": {"order": 7}}
+    broken = {"type": "tool_call", "id": "c2", "name": "orders.read", "arguments": '{"order": '}
+    answers = [
+        {"type": "tool_call_response", "id": "c1", "response": {"state": "sent"}},
+        {"type": "tool_call_response", "id": "c2", "response": {"error": "not JSON"}},
+    ]
+    asked = {"role": "assistant", "parts": [{"type": "reasoning", "content": "hm"}, call, broken]}
+    ask(link(server), messages=[said("user", "Where?"), asked, {"role": "tool", "parts": answers}], tools=[READ])
+    _, spoken, first, second = server.asked[0].body["messages"]
+    assert [one["function"]["name"] for one in spoken["tool_calls"]] == ["orders_read", "orders_read"]
+    assert "hm" not in json.dumps(server.asked[0].body)
+    assert [json.loads(one["function"]["arguments"]) for one in spoken["tool_calls"]] == [
+        {"order": 7},
+        {"INVALID_JSON": '{"order": '},
+    ]
+    assert [(one["role"], one["tool_call_id"]) for one in (first, second)] == [("tool", "c1"), ("tool", "c2")]
+    assert json.loads(first["content"]) == {"state": "sent"}
+
+
+def test_two_tools_never_become_one_on_the_wire(server: ModelServer) -> None:
+    tools = [{**READ, "name": name} for name in ("orders.read", "orders_read", "x" * 70, "x" * 71)]
+    ask(link(server), tools=tools)
+    names = [one["function"]["name"] for one in server.asked[0].body["tools"]]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) <= 64
+    for tool, name in zip(tools, names, strict=True):
+        server.script(calls((name, {})))
+        assert ask(link(server), tools=tools).message["parts"][0]["name"] == tool["name"]
+
+
+# --- failures that pass ---------------------------------------------------------------------------------------------
+def test_a_busy_provider_is_asked_again_no_sooner_than_it_said(server: ModelServer) -> None:
+    server.script(fails(429, "slow down", retry_after=1), says("Now."))
+    reply = ask(link(server))
+    first, second = server.asked
+    assert 1 <= second.at - first.at < 2
+    assert second.headers["idempotency-key"] == first.headers["idempotency-key"]
+    assert [one.error for one in reply.attempts] == ["bean-1 gets too many requests (429): slow down", ""]
+    assert all(one.usage is None for one in reply.attempts)
+
+
+def test_a_provider_that_wants_a_long_pause_is_left_to_the_engine(server: ModelServer) -> None:
+    server.script(fails(429, retry_after=120))
+    error = failure(link(server))
+    assert (error.kind, error.permanent, error.retry_after) == ("rate_limited", False, 120)
+    assert len(server.asked) == 1
+
+
+def test_a_server_that_fails_is_asked_again_and_every_try_is_kept(server: ModelServer) -> None:
+    server.script(fails(500), fails(503), says("Here I am."))
+    reply = ask(link(server))
+    assert [bool(one.error) for one in reply.attempts] == [True, True, False]
+    assert len(server.asked) == 3
+
+
+def test_a_server_that_keeps_failing_is_given_up_after_as_many_tries_as_the_release_says(server: ModelServer) -> None:
+    server.script(*[fails(500)] * 5)
+    error = failure(link(server), settings={"attempts": 4})
+    assert (error.kind, error.permanent, error.billed) == ("server", False, False)
+    assert len(error.attempts) == len(server.asked) == 4
+
+
+@pytest.mark.parametrize("answer", [garbage(), hangs_up(), Answer({"object": "chat.completion"})])
+def test_an_answer_that_is_lost_or_cannot_be_read_is_booked_as_an_estimate_and_asked_for_again(
+    server: ModelServer, answer: Answer
+) -> None:
+    server.script(answer, says("Again."))
+    lost, found = ask(link(server)).attempts
+    assert lost.usage is not None
+    assert lost.usage.estimated
+    assert lost.usage.input
+    assert found.error == ""
+
+
+def test_nothing_is_booked_for_a_server_that_was_never_reached() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    error = failure({"provider": "roastery", "model": "bean-1", "base_url": f"http://127.0.0.1:{port}/v1"})
+    assert (error.kind, error.permanent, error.billed) == ("connection", False, False)
+    assert [one.usage for one in error.attempts] == [None] * 3
+
+
+def test_a_call_that_takes_too_long_ends_on_time_and_costs_what_it_may_have_cost(server: ModelServer) -> None:
+    server.script(silence())
+    started = time.monotonic()
+    error = failure(link(server), timeout=0.4, settings={"attempts": 1, "max_tokens": 9})
+    assert 0.4 <= time.monotonic() - started < 1
+    assert (error.kind, error.permanent, error.billed) == ("timeout", False, True)
+    usage = error.attempts[0].usage
+    assert usage is not None
+    assert usage.estimated
+    assert usage.input == 9  # "You sell coffee." and "Where is order 7?", four bytes a token, rounded up
+    assert usage.output == 9  # more could have been written in that time than the request allowed
+    assert server.wait(lambda: len(server.disconnects) == 1)
+
+
+# --- failures that stay ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (fails(401, "no such key"), "authentication"),
+        (fails(402, "pay first"), "quota"),
+        (fails(404, "no such model"), "not_found"),
+        (fails(400, "maximum context length is 8"), "context_window"),
+        (fails(422, "what?"), "rejected"),
+    ],
+)
+def test_what_would_fail_again_goes_to_the_next_model_at_once(server: ModelServer, answer: Answer, kind: str) -> None:
+    server.script(answer, says("I can."))
+    reply = ask(link(server), link(server, "bean-2"))
+    assert reply.model == "bean-2"
+    assert [one.model for one in reply.attempts] == ["bean-1", "bean-2"]
+    assert len(server.asked) == 2
+    server.script(answer)
+    alone = failure(link(server))
+    assert (alone.kind, alone.permanent, alone.billed) == (kind, True, False)
+
+
+def test_a_chain_that_fails_says_why_each_model_did_and_may_be_tried_again_if_one_of_them_may(
+    server: ModelServer,
+) -> None:
+    server.script(fails(429, "later", retry_after=60), fails(401, "no such key"))
+    error = failure(link(server), link(server, "bean-2"))
+    assert str(error) == (
+        "No model of the chain answered. bean-1 gets too many requests (429): later "
+        "The provider does not accept our key for bean-2 (401): no such key"
+    )
+    assert (error.kind, error.permanent, error.retry_after) == ("rate_limited", False, 60)
+    assert len(error.attempts) == 2
+
+
+def test_a_missing_key_is_one_sentence_and_nothing_is_sent(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ROASTERY_KEY", raising=False)
+    wanting = link(server, key_env="ROASTERY_KEY")
+    error = failure(wanting)
+    assert str(error) == ("The model roastery/bean-1 needs a key: set ROASTERY_KEY in the environment of the workers.")
+    assert (error.kind, error.permanent) == ("configuration", True)
+    assert server.asked == []
+    monkeypatch.setenv("ROASTERY_KEY", "from-the-environment")
+    ask(wanting)
+    (tmp_path / "key").write_text("from-a-file\n")
+    monkeypatch.setenv("ROASTERY_KEY_FILE", str(tmp_path / "key"))
+    ask(wanting)
+    keys = [one.headers["authorization"] for one in server.asked]
+    assert keys == ["Bearer from-the-environment", "Bearer from-a-file"]
+
+
+@pytest.mark.parametrize(
+    ("chain", "settings", "sentence"),
+    [
+        ([], {}, "names no model"),
+        ([{"provider": "roastery", "model": "bean-1"}], {}, "roastery/bean-1 needs a base_url such as https://"),
+        ([{"provider": "roastery"}], {}, "needs a provider and a model"),
+        (None, {"temprature": 1}, "'temprature' means nothing to a model; it takes frequency_penalty,"),
+        (None, {"attempts": 0}, "attempts is 0; it takes a whole number from 1 up"),
+    ],
+)
+def test_what_is_set_up_wrong_is_said_in_a_sentence(
+    server: ModelServer, chain: list[dict[str, Any]] | None, settings: dict[str, Any], sentence: str
+) -> None:
+    error = failure(*([link(server)] if chain is None else chain), settings=settings)
+    assert sentence in str(error)
+    assert (error.kind, error.permanent, server.asked) == ("configuration", True, [])
+
+
+# --- cancel ---------------------------------------------------------------------------------------------------------
+def test_a_cancel_ends_the_call_in_flight_and_the_server_hears_of_it(server: ModelServer) -> None:
+    server.script(silence())
+    cancellation = Cancellation()
+    caught: list[tuple[float, errors.Aborted]] = []
+
+    def drive() -> None:
+        with pytest.raises(errors.Aborted) as aborted:
+            gateway.ask(request(link(server), link(server, "bean-2")), cancellation)
+        caught.append((time.monotonic(), aborted.value))
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    assert server.wait(lambda: len(server.asked) == 1)
+    pressed = time.monotonic()
+    cancellation.set()
+    driver.join(5)
+    ((ended, error),) = caught
+    assert ended - pressed < 0.3
+    assert server.wait(lambda: len(server.disconnects) == 1)
+    assert server.disconnects[0] - pressed < 0.3
+    assert len(server.asked) == 1
+    (attempt,) = error.attempts
+    assert error.billed
+    assert attempt.usage is not None
+    assert attempt.usage.estimated
+    assert attempt.usage.input == 9
+
+
+def test_a_cancel_between_two_tries_waits_for_nothing_and_forgets_no_try(server: ModelServer) -> None:
+    server.script(fails(429, retry_after=20))
+    cancellation = Cancellation()
+    threading.Timer(0.3, cancellation.set).start()
+    started = time.monotonic()
+    with pytest.raises(errors.Aborted) as caught:
+        gateway.ask(request(link(server)), cancellation)
+    assert time.monotonic() - started < 1
+    assert not caught.value.billed
+    assert [one.error for one in caught.value.attempts] == ["bean-1 gets too many requests (429): something is wrong"]
+
+
+def test_nothing_is_sent_for_a_run_that_is_cancelled_already(server: ModelServer) -> None:
+    cancellation = Cancellation()
+    cancellation.set()
+    with pytest.raises(errors.Aborted) as caught:
+        gateway.ask(request(link(server)), cancellation)
+    assert (caught.value.billed, caught.value.attempts, server.asked) == (False, (), [])
+
+
+# --- many at once, and other processes ------------------------------------------------------------------------------
+def test_fifty_drivers_get_fifty_answers_each_its_own_and_no_connection_is_left_behind() -> None:
+    def repeat(asked: Asked) -> Answer:
+        return says(f"You said {asked.question}", delay=0.2)
+
+    with ModelServer(answering=repeat) as server, ThreadPoolExecutor(50) as drivers:
+        asking = [drivers.submit(ask, link(server), messages=[said("user", str(number))]) for number in range(100)]
+        words = [one.result().message["parts"][0]["content"] for one in asking]
+        assert words == [f"You said {number}" for number in range(100)]
+        assert server.connections <= 50
+        server.script(*[silence()] * 50)
+        for one in [drivers.submit(failure, link(server), timeout=0.2, settings={"attempts": 1}) for _ in range(50)]:
+            assert one.result().kind == "timeout"
+        assert server.wait(lambda: len(server.disconnects) == 50)
+        assert server.wait(lambda: server.open_connections == 0)
+
+
+def run_python(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", script, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+FORKING = """
+import os, sys
+from agents.cancellation import Cancellation
+from agents.contracts import ModelRequest
+from agents.llm import gateway
+
+def ask():
+    chain = [{"provider": "roastery", "model": "bean-1", "base_url": sys.argv[1]}]
+    messages = [{"role": "user", "parts": [{"type": "text", "content": "hello"}]}]
+    request = ModelRequest(chain, messages, [], {}, 1, "key", 10.0)
+    return gateway.ask(request, Cancellation()).message["parts"][0]["content"]
+
+ask()
+child = os.fork()
+if not child:
+    os._exit(0 if ask() == "Good morning." else 3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print(ask())
+"""
+
+
+def test_a_forked_child_calls_on_a_loop_and_connections_of_its_own(server: ModelServer) -> None:
+    assert run_python(FORKING, server.url) == "Good morning.\n"
+    assert len(server.asked) == 3
+    assert server.connections == 2
+
+
+def test_a_worker_without_real_models_never_loads_a_providers_library() -> None:
+    script = "import sys; from agents.llm import gateway; print(sorted({'openai', 'pydantic_ai'} & set(sys.modules)))"
+    assert run_python(script) == "[]\n"
