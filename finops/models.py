@@ -1,21 +1,12 @@
 """The nouns of money: what every billed call cost and how that figure was made. Append-only, by trigger too."""
 
-from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
 from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Release, Run, Team, TeamOwnedQuerySet
-
-
-class LedgerQuerySet(TeamOwnedQuerySet):
-    """Entries of one's teams."""
-
-    def between(self, since: datetime, until: datetime) -> Self:
-        """Entries of calls made in a stretch of time, its end excluded."""
-        return self.filter(at__gte=since, at__lt=until)
 
 
 class LedgerEntry(models.Model):
@@ -61,7 +52,7 @@ class LedgerEntry(models.Model):
     )
     at = models.DateTimeField(help_text="When the call was made.")
 
-    objects = LedgerQuerySet.as_manager()
+    objects = TeamOwnedQuerySet.as_manager()
 
     class Meta:
         indexes = [
