@@ -1,16 +1,28 @@
-"""What this app does when it announces a fact itself: a run that is ready is handed to a worker after the commit."""
+"""What this app does when it announces a fact itself: ready runs go to workers, changed accounts to the log."""
 
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Model
 from django.dispatch import receiver
 
 from agents import signals, tasks
+from agents.audit import log as audit
+from agents.contracts import Json
+from agents.people.models import User
 
 
 @receiver(signals.run_ready)
 def hand_to_worker(sender: object, run_id: UUID, queue: str, **_: Any) -> None:
     """A broker that is away must not fail a request whose run exists: the sweep rings again."""
     transaction.on_commit(partial(tasks.ring, run_id, queue), robust=True)
+
+
+@receiver(signals.account_changed)
+def keep_in_the_log(
+    sender: object, verb: str, about: Model, by: User | None, reason: str, detail: Json, **_: Any
+) -> None:
+    """People come before the audit log, so they announce and this records, in the same transaction."""
+    audit.record(verb, about=about, by=by, reason=reason, **detail)

@@ -26,6 +26,9 @@ step_closed = Signal()
 call_billed = Signal()
 """A model call was made and may be charged. `call: contracts.BilledCall`, in the transaction that stores the outcome."""
 
+account_changed = Signal()
+"""An account, team or key was made or ended. `verb: str, about: Model, by: User | None, reason: str, detail: Json`."""
+
 agent_changed = Signal()
 """An agent was published, frozen or thawed. `agent_id: UUID`."""
 

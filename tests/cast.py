@@ -1,1 +1,75 @@
-"""The cast: the people every test knows, and what they work with."""
+"""The cast: the people every test knows, and what they work with.
+
+**olga** operates, **rhea** reviews, **max** reads reports, the **governor** publishes; they work in one team. The
+**stranger** may do everything, in another team: whatever shows them something is wrong.
+"""
+
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from agents.models import Agent, Role, Run, Team, User
+from tests import factories
+
+
+def pytest_configure() -> None:
+    """A password's hash is slow on purpose, a second or so each; the cast would spend a minute on nothing else."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Tests that commit empty every table behind them; audit log and ledger refuse that, as they should elsewhere."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE agents_auditentry DISABLE TRIGGER audit_is_never_emptied")
+        cursor.execute("ALTER TABLE finops_ledgerentry DISABLE TRIGGER ledger_is_never_emptied")
+
+
+@pytest.fixture
+def team(db: None) -> Team:
+    """Where the cast works."""
+    return factories.team("service")
+
+
+@pytest.fixture
+def olga(team: Team) -> User:
+    """Operates: starts and steers runs."""
+    return factories.person("olga", Role.OPERATOR, of=team)
+
+
+@pytest.fixture
+def rhea(team: Team) -> User:
+    """Reviews: decides what agents may not do alone."""
+    return factories.person("rhea", Role.REVIEWER, of=team)
+
+
+@pytest.fixture
+def max_(team: Team) -> User:
+    """Manages: reads what it costs."""
+    return factories.person("max", Role.MANAGER, of=team)
+
+
+@pytest.fixture
+def governor(team: Team) -> User:
+    """Governs: publishes releases, freezes agents."""
+    return factories.person("gwen", Role.GOVERNANCE, of=team)
+
+
+@pytest.fixture
+def stranger(db: None) -> User:
+    """Works elsewhere, with every permission there."""
+    return factories.person("stella", Role.ADMIN, of=factories.team("roastery"))
+
+
+@pytest.fixture
+def agent(team: Team) -> Agent:
+    """The agent that answers tickets."""
+    return factories.agent("desk", of=team)
+
+
+@pytest.fixture
+def run(agent: Agent, olga: User) -> Run:
+    """A run that olga started and nobody drives yet."""
+    return factories.run(agent, by=olga)

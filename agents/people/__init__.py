@@ -1,0 +1,1 @@
+"""Who acts: people, teams, roles and the tokens of service accounts."""
