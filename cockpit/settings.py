@@ -140,13 +140,18 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = setting("COCKPIT_TIME_ZONE", "UTC")
 
-# --- what leaves the machine: nothing ----------------------------------------------------------------------------------
-_EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"  # the empty <style> that Plotly makes
+# --- what leaves the machine: nothing -------------------------------------------------------------------------------
+# The two <style> elements that Plotly makes: an empty one, and that of its maps, which changes with its version:
+# tests/browser/test_shell.py says so.
+_PLOTLY_STYLES = [
+    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
+    "'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='",
+]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
         "script-src": [SELF],
-        "style-src": [SELF, _EMPTY_STYLE],
+        "style-src": [SELF, *_PLOTLY_STYLES],
         "img-src": [SELF, "data:"],
         "connect-src": [SELF],
         "worker-src": [SELF],
@@ -171,6 +176,11 @@ SILENCED_SYSTEM_CHECKS = ["security.W008"]  # the redirect to https is the proxy
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [ROOT / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "cockpit.assets.PackageFinder",
+]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 

@@ -6,4 +6,5 @@ import "./js/requests.js";
 import "./js/rows.js";
 import "./js/palette.js";
 import "./js/preferences.js";
+import "./js/charts.js";
 import "./js/live.js";

@@ -9,16 +9,17 @@ let entries = [];
 let chosen = 0;
 
 function collect() {
-  const places = [...document.querySelectorAll(".rooms a, .menu a.item")].map((link) => entry(link, "page"));
+  const rooms = [...document.querySelectorAll(".rooms a")].map((link) => entry(link, "page"));
+  const own = [...document.querySelectorAll(".menu .item")].map((item) => entry(item, item.matches("a") ? "page" : "action"));
   const acts = [...document.querySelectorAll("[data-command]")].filter((one) => !one.disabled).map((one) => entry(one, "action"));
   const looks = [...document.querySelectorAll(".menu .setting button")].map((button) => ({
     name: `${button.form.querySelector("[id$=-name]").textContent}: ${button.textContent}`, kind: "setting", icon: null, run: () => button.click(),
   }));
-  return [...acts, ...places, ...looks];
+  return [...acts, ...rooms, ...own, ...looks];
 }
 
 function entry(element, kind) {
-  const words = element.dataset.command || element.querySelector("span:not(.count)")?.textContent || element.textContent;
+  const words = element.dataset.command || element.querySelector("span:not(.count)")?.textContent || [...element.childNodes].filter((node) => node.nodeName === "#text").map((node) => node.data).join("");
   return { name: words.trim(), kind, icon: element.querySelector(".icon"), run: () => element.click() };
 }
 
@@ -56,7 +57,9 @@ function option(one, place) {
   const kind = document.createElement("span");
   kind.className = "push";
   kind.textContent = one.kind;
-  row.append(...[one.icon?.cloneNode(true), words, kind].filter(Boolean));
+  const sign = one.icon?.cloneNode(true) || document.createElement("span");
+  sign.classList.add(one.icon ? "icon" : "blank");
+  row.append(sign, words, kind);
   row.addEventListener("click", () => {
     dialog.close();
     one.run();

@@ -20,6 +20,7 @@ document.addEventListener("submit", (event) => {
   if (value) root.dataset.theme = value;
   else delete root.dataset.theme;
   label();
+  document.dispatchEvent(new CustomEvent("themed"));
   const body = new FormData(event.target);
   body.set("theme", value);
   fetch(event.target.action, { method: "POST", body, headers: { Accept: "application/json" } });
