@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _starting = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
+_inherited: list[object] = []
 
 
 def run(work: Coroutine[Any, Any, T], cancellation: Cancellation) -> T:
@@ -42,8 +43,10 @@ async def _abortable(work: Coroutine[Any, Any, T], cancellation: Cancellation) -
 
 
 def _forget() -> None:
-    """In a forked child the parent's loop has no thread, and its lock may be held by nobody who is still there."""
+    """In a forked child the parent's loop has no thread, and its lock may be held by nobody who is still there. The
+    loop is kept, unused: thrown away it would close what the parent still needs."""
     global _loop, _starting
+    _inherited.append(_loop)
     _loop, _starting = None, threading.Lock()
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from openai import AsyncOpenAI, Timeout
+from httpx2 import Limits
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 from pydantic_ai import direct
 from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.messages import ModelResponse
@@ -32,6 +33,9 @@ NO_KEY = "no-key"
 CONNECTING = 10.0
 """Seconds to open a connection; the whole call is limited by the gateway's clock."""
 
+LIMITS = Limits(max_connections=1000, max_keepalive_connections=1000)
+"""Per address and key. Fewer kept alive than in use means a new connection for every call beyond them."""
+
 SETTINGS = frozenset(
     {
         "temperature", "top_p", "max_tokens", "stop_sequences", "seed", "presence_penalty", "frequency_penalty",
@@ -42,6 +46,7 @@ OURS = frozenset({"attempts", "simulated"})
 
 _clients: dict[tuple[str, str], AsyncOpenAI] = {}
 _models: dict[tuple[str, str, str, str], "ChatModel"] = {}
+_inherited: list[object] = []
 
 
 def connected(link: Json) -> "ChatModel":
@@ -98,7 +103,10 @@ def _library_model(provider: str, model: str, base_url: str, client: AsyncOpenAI
 def _client(base_url: str, key: str) -> AsyncOpenAI:
     if (base_url, key) not in _clients:
         timeout = Timeout(None, connect=CONNECTING)
-        _clients[base_url, key] = AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=timeout)
+        http = DefaultAsyncHttpxClient(base_url=base_url, timeout=timeout, limits=LIMITS)
+        _clients[base_url, key] = AsyncOpenAI(
+            base_url=base_url, api_key=key, max_retries=0, timeout=timeout, http_client=http
+        )
     return _clients[base_url, key]
 
 
@@ -145,7 +153,9 @@ def _misconfigured(sentence: str) -> errors.OutsideError:
 
 
 def _forget() -> None:
-    """Connections belong to the process that opened them."""
+    """Connections belong to the process that opened them. The child uses none of them and closes none either: a client
+    that is thrown away says goodbye on connections that the parent is still using."""
+    _inherited.append((dict(_models), dict(_clients)))
     _models.clear()
     _clients.clear()
 

@@ -74,7 +74,7 @@ def ask(messages: list[Json], table: Json | None = None, **changes: Any) -> Mode
     return gateway.ask(ModelRequest(messages=messages, **{**fields, **changes}), Cancellation())
 
 
-def play(objective: str, table: Json | None, answers: dict[str, list[Any]], **changes: Any) -> list[Any]:
+def play(objective: str, table: Json | None, answers: Json, **changes: Any) -> list[Any]:
     """Everything the model does about an objective, tools answering with the next of `answers`: calls and words."""
     messages, done = [said(objective)], list[Any]()
     for _ in range(12):
@@ -195,7 +195,7 @@ def test_without_a_play_every_read_tool_is_tried_once_with_arguments_its_schema_
     )
     size = {"type": "object", "properties": {"cm": {"type": "integer"}}, "required": ["cm"]}
     wide["schema"]["$defs"] = {"Parcel": size}
-    answers: dict[str, list[Any]] = {"orders.read": [{"error": "down"}], "stock.read": [3], "carriers.quote": [9]}
+    answers = {"orders.read": [{"error": "down"}], "stock.read": [3], "carriers.quote": [9]}
     done = play("Where is order 31 for grinder G-7?", None, answers, tools=[*TOOLS, wide])
     assert [one[0] for one in done[:-1]] == ["orders.read", "stock.read", "carriers.quote"]
     schemas = {one["name"]: one["schema"] for one in [*TOOLS, wide]}
