@@ -40,5 +40,7 @@ TABLE = (
 
 
 def find(model: str, at: datetime) -> Row | None:
-    """The row in force at a moment; None for a model, or a time, that the table does not know."""
-    return next((row for row in TABLE if row.model == model and row.since <= at), None)
+    """The row in force at a moment; None for a model, or a time, that the table does not know. A model may be named as
+    a release names it or as calls of it are labelled: `sim-large` or `sim-large (simulated)`."""
+    name = model.removesuffix(" (simulated)")
+    return next((row for row in TABLE if row.model == name and row.since <= at), None)

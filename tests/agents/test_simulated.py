@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import UNKNOWN, ModelReply, ModelRequest, Source
 from agents.llm import gateway, plays
+from finops.pricing import price
 
 ROOT = Path(__file__).resolve().parents[2]
 Json = dict[str, Any]
@@ -215,6 +217,14 @@ def test_it_says_that_it_is_simulated_wherever_its_name_is_shown() -> None:
     names = [reply.model, reply.response_model, *(one.model for one in reply.attempts)]
     assert names == ["sim-large (simulated)"] * 3
     assert reply.provider == "simulated"
+
+
+def test_its_calls_have_a_price_under_the_name_they_are_kept_with() -> None:
+    reply = ask([said("hello")])
+    cost = price(reply.provider, reply.model, reply.usage, datetime.now(UTC))
+    assert cost.kind == "priced"
+    assert cost.amount
+    assert cost.amount > 0
 
 
 def test_longer_conversations_cost_more_and_what_was_read_before_is_cached() -> None:
