@@ -1,6 +1,22 @@
 """The pages of the app `agents`."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
+
+from agents.audit import views as audit
+from agents.runs import agent_views as agents
+from agents.runs import views as runs
 
 app_name = "agents"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns = [
+    path("runs/", runs.runs, name="runs"),
+    path("runs/new/", runs.new_run, name="run-new"),
+    path("runs/<uuid:run_id>/", runs.run, name="run"),
+    path("runs/<uuid:run_id>/pause/", runs.pause, name="run-pause"),
+    path("runs/<uuid:run_id>/resumption/", runs.resumption, name="run-resumption"),
+    path("runs/<uuid:run_id>/cancellation/", runs.cancellation, name="run-cancellation"),
+    path("agents/", agents.agents, name="agents"),
+    path("agents/<slug:slug>/", agents.agent, name="agent"),
+    path("agents/<slug:slug>/freeze/", agents.freeze, name="agent-freeze"),
+    path("agents/<slug:slug>/thaw/", agents.thaw, name="agent-thaw"),
+    path("audit/", audit.audit, name="audit"),
+]

@@ -3,6 +3,8 @@
 A step is the checkpoint; `(run, seq)` is its key and the key of everything that hangs on it.
 """
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -184,6 +186,21 @@ class Run(models.Model):
     def is_ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in self.ENDED
+
+    @property
+    def took(self) -> timedelta | None:
+        """How long it has been at work, waits included; None before its first step."""
+        return None if self.started_at is None else (self.finished_at or timezone.now()) - self.started_at
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out that somebody counted or estimated."""
+        return self.tokens_in + self.tokens_out
+
+    @property
+    def known_cost(self) -> Decimal | None:
+        """What it cost as far as prices are known; None where nothing of it has a price."""
+        return None if self.unpriced and not self.cost else self.cost
 
 
 class StepQuerySet(TeamOwnedQuerySet):
