@@ -1,4 +1,4 @@
-"""Ways to come to a question: an agent at work, a step that a gate holds. Plain functions; the engine's own signals."""
+"""Ways to come to a question: a run that waits, a step that a gate holds. Plain functions; the engine's own signals."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,39 +9,19 @@ from uuid_utils.compat import uuid7
 
 from agents import signals
 from agents.contracts import Action, Answer, Confidence, Json, Source
-from agents.models import Agent, Membership, Release, Run, Step, StepPayload, Team, User
+from agents.models import Agent, Run, Step, StepPayload, User
 from approvals.decisions import decide
 from approvals.gates import TierGate
 from approvals.models import Approval, Decision
-from tests import toolbox
+from tests import factories, toolbox
 
 assert toolbox  # its tools are in the catalogue
 REFUND: Json = {"order": "4711", "amount": "184.00"}
 
 
-def team(slug: str = "service") -> Team:
-    """A team, made when it is missing."""
-    return Team.objects.get_or_create(slug=slug, defaults={"name": slug.title()})[0]
-
-
-def person(name: str, *, role: str, of: str | None = "service", **fields: Any) -> User:
-    """Somebody with a role in a team, or in every team when none is named."""
-    made = User.objects.create_user(name.lower(), name=name, **fields)
-    Membership.objects.create(user=made, role=role, team=team(of) if of else None)
-    return made
-
-
-def agent(slug: str = "refunds", *, of: str = "service", **fields: Any) -> Agent:
-    """An agent with a live release."""
-    made = Agent.objects.create(slug=slug, name=slug.title(), team=team(of), **fields)
-    made.release = Release.objects.create(agent=made, version="1.0", digest=slug * 8, program="llm", bundle={})
-    made.save()
-    return made
-
-
 def run(by: Agent | None = None, **fields: Any) -> Run:
     """A run of an agent that waits for a person."""
-    worker = by or Agent.objects.filter(slug="refunds").first() or agent()
+    worker = by or Agent.objects.filter(slug="refunds").first() or factories.agent("refunds")
     assert worker.release
     made: Run = Run.objects.create(
         **{

@@ -9,10 +9,12 @@ from django.db.utils import ProgrammingError
 from uuid_utils.compat import uuid7
 
 from agents import errors, signals
-from agents.models import AuditEntry, Run, Step, User
+from agents.models import AuditEntry, Run, Step, Team, User
+from agents.people import accounts
 from approvals.gates import TierGate
 from approvals.models import Approval, Decision
 from approvals.signals import approval_decided
+from tests import factories
 from tests.approvals import questions
 
 GATE = TierGate()
@@ -41,7 +43,7 @@ def test_a_rejection_needs_a_reason_and_carries_it_to_the_agent(approval: Approv
     assert Approval.objects.get(pk=approval.pk).is_open
     questions.settle(approval, by=rhea, answer="reject", reason="Paid back already.")
     answer = questions.step_of(approval).answer
-    assert (answer["kind"], answer["reason"], answer["by_name"]) == ("rejected", "Paid back already.", "Rhea")
+    assert (answer["kind"], answer["reason"], answer["by_name"]) == ("rejected", "Paid back already.", "rhea")
 
 
 def test_an_edit_is_checked_like_the_agents_own_arguments_and_becomes_what_is_allowed(
@@ -107,10 +109,10 @@ def test_what_did_not_happen_may_be_done_again_exactly_as_it_was_edited(rhea: Us
 
 
 # --- late, double, crossed ------------------------------------------------------------------------------------------
-def test_a_late_click_changes_nothing_and_is_told_who_was_first(approval: Approval, rhea: User) -> None:
+def test_a_late_click_changes_nothing_and_is_told_who_was_first(approval: Approval, rhea: User, team: Team) -> None:
     first = questions.settle(approval, by=rhea)
-    teo = questions.person("Teo", role="reviewer")
-    with pytest.raises(errors.Conflict, match=rf"Approved by Rhea, {first.at:%H:%M}"):
+    teo = factories.person("teo", "reviewer", of=team)
+    with pytest.raises(errors.Conflict, match=rf"Approved by rhea, {first.at:%H:%M}"):
         questions.settle(approval, by=teo, answer="reject")
     assert Decision.objects.get() == first
     assert AuditEntry.objects.get(by=teo).outcome == AuditEntry.Outcome.FAILED
@@ -173,12 +175,13 @@ def own_run(rhea: User) -> Approval:
 
 def own_agent(rhea: User) -> Approval:
     """Rhea owns the agent."""
-    return questions.held(questions.run(questions.agent(owner=rhea)))
+    return questions.held(questions.run(factories.agent("refunds", owner=rhea)))
 
 
 def own_token(rhea: User) -> Approval:
     """A token of Rhea's has started it."""
-    return questions.held(questions.run(started_by=questions.person("nightly", role="operator", owner=rhea)))
+    token, _ = accounts.create_token("nightly", role="operator", owner=rhea, by=None)
+    return questions.held(questions.run(started_by=token.user))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +199,8 @@ def test_nobody_decides_what_is_their_own(
     approval = brought_about(rhea)
     by, sentence = rhea, told
     if through == "her token":
-        by, sentence = questions.person("helper", role="reviewer", owner=rhea), "the same person stands behind both"
+        by = accounts.create_token("helper", role="reviewer", owner=rhea, by=None)[0].user
+        sentence = "the same person stands behind both"
     elif through == "as administrator":
         rhea.memberships.create(role="admin", team=None)
     with pytest.raises(errors.Forbidden, match=sentence):
@@ -229,8 +233,7 @@ def test_what_was_decided_is_announced_inside_the_transaction(approval: Approval
 
 # --- for real, with commits -----------------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True)
-def test_a_refused_attempt_is_kept_though_everything_else_is_undone() -> None:
-    rhea = questions.person("Rhea", role="reviewer")
+def test_a_refused_attempt_is_kept_though_everything_else_is_undone(rhea: User) -> None:
     approval = questions.held(questions.run(started_by=rhea))
     with pytest.raises(errors.Forbidden):
         questions.settle(approval, by=rhea)

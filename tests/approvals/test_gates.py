@@ -16,6 +16,7 @@ from agents.runs import hotpath
 from approvals import integrity
 from approvals.gates import TierGate
 from approvals.models import Approval
+from tests import factories
 from tests.approvals import questions
 
 GATE = TierGate()
@@ -73,7 +74,7 @@ def test_what_moved_since_the_approval_is_named_and_not_done(
 
 def test_another_release_is_not_what_was_approved(approval: Approval, rhea: User) -> None:
     questions.settle(approval, by=rhea)
-    other = questions.agent("other").release_id
+    other = factories.agent("other").release_id
     with pytest.raises(errors.Conflict, match="release was"), transaction.atomic():
         GATE.admit(questions.as_dispatched(approval, release_id=other))
 

@@ -1,0 +1,69 @@
+"""What a page posts, read into what the verb takes. The API does the same with JSON."""
+
+import json
+from typing import Any, TypedDict
+from uuid import UUID
+
+from django.http import QueryDict
+
+from agents import errors
+from agents.contracts import Json
+from approvals.models import Decision
+
+
+class Given(TypedDict):
+    """The arguments of `decisions.decide` that a person chooses."""
+
+    answer: str
+    reason: str
+    request_id: UUID
+    arguments: Json | None
+    outcome: Any
+
+
+def read(posted: QueryDict) -> Given:
+    """A decision form. Fields that belong to other answers are left aside: the page shows them side by side."""
+    answer = posted.get("answer", "")
+    if not answer:
+        raise errors.Invalid("Choose an answer first.", field="answer")
+    return {
+        "answer": answer,
+        "reason": posted.get("reason", ""),
+        "request_id": _request_id(posted.get("request_id", "")),
+        "arguments": _object(posted.get("arguments", "")) if answer == Decision.Answer.EDIT else None,
+        "outcome": outcome(posted.get("outcome", "")) if answer == Decision.Answer.OUTCOME else None,
+    }
+
+
+def outcome(text: str) -> Json:
+    """What a person posts: a JSON object as it is, anything else as a sentence."""
+    text = text.strip()
+    try:
+        found = json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    return {"outcome": text} if text else {}
+
+
+def _object(text: str) -> Json:
+    try:
+        found = json.loads(text, parse_constant=_refuse)
+    except ValueError as error:
+        raise errors.Invalid(f"The arguments are not JSON: {error}.", field="arguments") from None
+    if not isinstance(found, dict):
+        raise errors.Invalid('The arguments must be a JSON object such as {"amount": "92.00"}.', field="arguments")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    """Python reads NaN and Infinity, which are not JSON."""
+    raise ValueError(f"{constant} is not a number in JSON")
+
+
+def _request_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise errors.Invalid("`request_id` must be a UUID; reload the page.", field="request_id") from None

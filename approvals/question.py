@@ -1,0 +1,120 @@
+"""All that a person should know before answering one question, gathered in a handful of queries.
+
+Apart from the views because three places show it: the queue, the question's own page, and the run's page.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Prefetch, QuerySet
+
+from agents.models import Step, Tool, User
+from approvals import decisions, duties
+from approvals.models import Approval, Decision
+
+STORY_STEPS = 6
+HINTS = {
+    Decision.Answer.APPROVE: "It happens exactly as it stands here.",
+    Decision.Answer.EDIT: "It happens with the arguments you write below.",
+    Decision.Answer.REJECT: "It does not happen; the agent is told why.",
+    Decision.Answer.OUTCOME: "You have done it, or know that it was done; the agent goes on with what you post.",
+    Decision.Answer.ABSENT: "It did not happen; the agent does it now.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer on offer, under the key of its number."""
+
+    key: int
+    answer: Decision.Answer
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with what surrounds it. `refusal` says why this person may not answer; empty when they may."""
+
+    approval: Approval
+    decision: Decision | None
+    refusal: str
+    choices: Sequence[Choice]
+    story: Sequence[Step]
+    undoable_for: timedelta | None
+
+    @property
+    def given(self) -> list[tuple[str, str]]:
+        """The arguments to read, one a line."""
+        return [(name, _written(value)) for name, value in self.approval.arguments.items()]
+
+    @property
+    def editable(self) -> str:
+        """The arguments to edit, as JSON."""
+        return json.dumps(self.approval.arguments, indent=2, ensure_ascii=False)
+
+    @property
+    def outcome(self) -> str:
+        """What a person posted, to read."""
+        return _written(self.decision.outcome) if self.decision and self.decision.outcome is not None else ""
+
+    @property
+    def edits(self) -> list[tuple[str, str, str]]:
+        """Which arguments a person changed: name, before, after."""
+        if self.decision is None or self.decision.arguments is None:
+            return []
+        before, after = self.approval.arguments, self.decision.arguments
+        return [
+            (name, _written(before.get(name)), _written(after.get(name)))
+            for name in sorted(before.keys() | after.keys())
+            if before.get(name) != after.get(name)
+        ]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, indent=2, ensure_ascii=False) if value is not None else "nothing"
+
+
+def whole(user: User) -> QuerySet[Approval]:
+    """Approvals that this person can see, with everything a question shows."""
+    related = ("agent__owner", "run__started_by", "release", "team")
+    given = Prefetch("decisions", Decision.objects.select_related("by").order_by("at"), to_attr="given")
+    shown: QuerySet[Approval] = Approval.objects.visible_to(user).select_related(*related).prefetch_related(given)
+    return shown
+
+
+def brief(approval: Approval, user: User) -> Question:
+    """One question of `whole`, for this person."""
+    given: list[Decision] = approval.given  # type: ignore[attr-defined]  # what `whole` prefetches
+    tool = Tool.objects.filter(name=approval.tool).values_list("undoable_for", flat=True).first()
+    return Question(
+        approval=approval,
+        decision=given[-1] if given else None,
+        refusal=duties.refusal(user, approval) if approval.is_open else "",
+        choices=_choices(approval) if approval.is_open else (),
+        story=_story(approval),
+        undoable_for=tool,
+    )
+
+
+def of_step(run_id: UUID, seq: int, user: User) -> Iterable[Question]:
+    """Everything that was asked about one step, the latest first."""
+    return [brief(approval, user) for approval in whole(user).filter(run_id=run_id, seq=seq).order_by("-id")[:5]]
+
+
+def _choices(approval: Approval) -> list[Choice]:
+    offered = [
+        one for one in approval.answers if one != Decision.Answer.EDIT or decisions.can_check_arguments(approval.tool)
+    ]
+    return [Choice(key, answer, HINTS[answer]) for key, answer in enumerate(offered, 1)]
+
+
+def _story(approval: Approval) -> list[Step]:
+    """The last steps before this one, in the order in which they happened."""
+    before = Step.objects.filter(run_id=approval.run_id, seq__lt=approval.seq).order_by("-seq")
+    return list(before[:STORY_STEPS])[::-1]

@@ -1,0 +1,147 @@
+"""What waits for people, and how well it is kept: lists of questions, their filters, and the share decided in time."""
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+from uuid import UUID
+
+from django.db.models import Count, F, Q
+from django.utils import timezone
+
+from agents import errors
+from agents.keyset import Cut, cut
+from agents.models import User
+from approvals.models import SLO, Approval, ApprovalQuerySet
+
+ALL = "all"
+MOST_COUNTED = 1000
+AGENTS_OFFERED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which questions: those open unless another state, or all, is named."""
+
+    state: str = ""
+    kind: str = ""
+    agent: str = ""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Out of an address; a value that cannot exist is refused and not answered with an empty list."""
+        state, kind = given.get("state", ""), given.get("kind", "")
+        if state not in ("", ALL, *Approval.State.values):
+            known = ", ".join((*Approval.State.values, ALL))
+            raise errors.Invalid(f"`state` cannot be {state!r}; it can be {known}.", field="state")
+        if kind not in ("", *Approval.Kind.values):
+            raise errors.Invalid(
+                f"`kind` cannot be {kind!r}; it can be {', '.join(Approval.Kind.values)}.", field="kind"
+            )
+        return cls(state, kind, given.get("agent", ""))
+
+    @property
+    def is_queue(self) -> bool:
+        """Whether this is what waits, the nearest deadline first; everything else is a log, newest first."""
+        return self.state in ("", Approval.State.OPEN)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether rows may be hidden by a choice."""
+        return bool(self.state or self.kind or self.agent)
+
+
+def select(user: User, filters: Filters) -> ApprovalQuerySet:
+    """The questions of one's teams that match."""
+    found: ApprovalQuerySet = Approval.objects.visible_to(user)
+    if filters.is_queue:
+        found = found.open()
+    elif filters.state != ALL:
+        found = found.filter(state=filters.state)
+    if filters.kind:
+        found = found.filter(kind=filters.kind)
+    if filters.agent:
+        found = found.filter(agent__slug=filters.agent)
+    return found
+
+
+def page(user: User, filters: Filters, *, limit: int, cursor: str = "") -> Cut[Approval]:
+    """One page of the list, with what a row shows."""
+    found = select(user, filters).select_related("agent").defer("arguments", "preview", "bound")
+    if filters.is_queue:
+        return _cut_by_due(found, limit=limit, cursor=cursor)
+    return cut(found, key="-id", limit=limit, cursor=cursor)
+
+
+def _cut_by_due(found: ApprovalQuerySet, *, limit: int, cursor: str) -> Cut[Approval]:
+    """Several may be due at one moment, so a place in the queue is deadline and id."""
+    if cursor:
+        found = found.filter(behind(*_place(cursor)))
+    rows = list(found[: limit + 1])
+    if len(rows) <= limit:
+        return Cut(rows, None)
+    last = rows[limit - 1]
+    text = f"{last.due_at.isoformat()}|{last.pk}"
+    return Cut(rows[:limit], urlsafe_b64encode(text.encode()).decode().rstrip("="))
+
+
+def behind(due_at: datetime, pk: UUID) -> Q:
+    """What stands behind a place in the queue."""
+    return Q(due_at__gte=due_at) & (Q(due_at__gt=due_at) | Q(pk__gt=pk))
+
+
+def _place(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        text = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
+        due, _, pk = text.partition("|")
+        return datetime.fromisoformat(due), UUID(pk)
+    except (binascii.Error, ValueError):
+        raise errors.Invalid(
+            "`cursor` is not one that this list gave; leave it out to begin again.", field="cursor"
+        ) from None
+
+
+def following(approval: Approval, user: User, filters: Filters) -> UUID | None:
+    """The question to show once this one is decided: the next in the queue, or the first one again."""
+    waiting = select(user, Filters(kind=filters.kind, agent=filters.agent)).exclude(pk=approval.pk)
+    first: UUID | None = waiting.filter(behind(approval.due_at, approval.pk)).values_list("pk", flat=True).first()
+    return first or waiting.values_list("pk", flat=True).first()
+
+
+def waiting_for(user: User) -> int:
+    """How many open questions this person's roles allow them to answer; counted to a thousand."""
+    return int(Approval.objects.answerable_by(user).open()[:MOST_COUNTED].count())
+
+
+def agents_asking(user: User) -> list[str]:
+    """Slugs of agents with open questions, to offer as filters; not all of very many."""
+    asking = Approval.objects.visible_to(user).filter(state=Approval.State.OPEN).order_by("agent__slug")
+    return list(asking.values_list("agent__slug", flat=True).distinct()[:AGENTS_OFFERED])
+
+
+@dataclass(frozen=True, slots=True)
+class Timeliness:
+    """How many were decided since a moment, how many of them in time, how many are overdue now."""
+
+    decided: int
+    in_time: int
+    overdue: int
+    slo: timedelta = SLO
+
+    @property
+    def share(self) -> float | None:
+        """Decided in time, of all that were decided or should have been; None while there is nothing to tell."""
+        due = self.decided + self.overdue
+        return self.in_time / due if due else None
+
+
+def timeliness(user: User, *, at: datetime) -> Timeliness:
+    """Today's, as the day is where the person is; of the teams they can see."""
+    midnight = timezone.localtime(at).replace(hour=0, minute=0, second=0, microsecond=0)
+    seen = Approval.objects.visible_to(user)
+    counts = seen.filter(decided_at__gte=midnight).aggregate(
+        decided=Count("pk"), in_time=Count("pk", filter=Q(decided_at__lte=F("due_at")))
+    )
+    return Timeliness(**counts, overdue=seen.filter(state=Approval.State.OPEN, due_at__lt=at).count())

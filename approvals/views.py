@@ -1,0 +1,150 @@
+"""The pages of this app: the inbox, one question, what was asked about a step, and the post that decides."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseLocation, trigger_client_event
+from django_htmx.middleware import HtmxDetails
+
+from agents.models import Run, User
+from approvals import forms, queue
+from approvals import question as questions
+from approvals.decisions import decide
+from approvals.models import SLO, Approval
+from approvals.queue import Filters
+
+ROWS = 50
+PAGE, INBOX, STEP = "page", "inbox", "step"
+STATES = [
+    (Approval.State.APPROVED, "Approved"),
+    (Approval.State.EDITED, "Edited"),
+    (Approval.State.REJECTED, "Rejected"),
+    (Approval.State.SUPERSEDED, "No longer needed"),
+    (queue.ALL, "All"),
+]
+KINDS = [(Approval.Kind.ACT, "Acts"), (Approval.Kind.IN_DOUBT, "In doubt")]
+
+
+class PersonRequest(HttpRequest):
+    """A request of somebody signed in."""
+
+    actor: User
+    htmx: HtmxDetails
+
+
+@require_safe
+def approvals(request: PersonRequest) -> HttpResponse:
+    """The inbox: what waits on the left, one question on the right. All that is chosen stands in the address."""
+    filters, cursor = Filters.of(request.GET.dict()), request.GET.get("cursor", "")
+    page = queue.page(request.actor, filters, limit=ROWS, cursor=cursor)
+    selected = _selected(request.GET.get("selected", ""), page.rows)
+    listed = {"filters": filters, "rows": page.rows, "next_cursor": page.next_cursor, "cursor": cursor or None}
+    context = {**listed, "selected": selected, "chosen": "selected" in request.GET}
+    if request.htmx.target == "queue":
+        return render(request, "approvals/approvals.html#queue", context)
+    if selected:
+        approval = get_object_or_404(questions.whole(request.actor), pk=selected)
+        context |= _shown(approval, request.actor, place=INBOX, carried=_carried(filters))
+    part = "#inbox" if request.htmx.target == "inbox" else ""
+    return render(request, f"approvals/approvals.html{part}", context | _around(request.actor, filters))
+
+
+@require_safe
+def approval(request: PersonRequest, approval_id: UUID) -> HttpResponse:
+    """One question on a page of its own, or as the fragment that another page shows."""
+    found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
+    context = _shown(found, request.actor, **_place(request.GET))
+    part = "#question" if (request.htmx.target or "").startswith("question-") else ""
+    return render(request, f"approvals/approval.html{part}", context)
+
+
+@require_POST
+def decision(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
+    """Decide; the inbox goes on with the next question."""
+    found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
+    made = decide(found, by=request.actor, **forms.read(request.POST))
+    place = _place(request.POST)
+    answer = _went_on(request, found, place["carried"]) if place["place"] == INBOX else _stayed(request, found, place)
+    text = f"{made.past}: {found}"
+    return trigger_client_event(answer, "toast", {"hue": "ok", "text": text}) if request.htmx else answer
+
+
+@require_safe
+def step(request: PersonRequest, run_id: UUID, seq: int) -> HttpResponse:
+    """What people were asked about one step, for the page of its run."""
+    get_object_or_404(Run.objects.visible_to(request.actor).only("pk"), pk=run_id)
+    asked = questions.of_step(run_id, seq, request.actor)
+    context = {"questions": asked, "seq": seq, "place": STEP, "carried": "", "slo": SLO, "now": timezone.now()}
+    return render(request, "approvals/step.html", context)
+
+
+@require_safe
+def count(request: PersonRequest) -> HttpResponse:
+    """The badge beside the room's name: how many questions this person may answer; nothing when there are none."""
+    waiting = queue.waiting_for(request.actor)
+    text = "" if not waiting else f"{waiting:,}{'+' * (waiting == queue.MOST_COUNTED)}"
+    return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
+
+def _selected(wanted: str, rows: Sequence[Approval]) -> UUID | None:
+    """The question to show: the one the address names, else the first row."""
+    if not wanted:
+        return rows[0].pk if rows else None
+    try:
+        return UUID(wanted)
+    except ValueError:
+        raise Http404 from None
+
+
+def _shown(found: Approval, user: User, *, place: str, carried: str) -> dict[str, Any]:
+    """What the fragment `question` shows. `carried` are the filters of the list that it stands in."""
+    asked = questions.brief(found, user)
+    return {"question": asked, "place": place, "carried": carried, "slo": SLO, "now": timezone.now()}
+
+
+def _around(user: User, filters: Filters) -> dict[str, Any]:
+    """What stands around the list: filters on offer, and how well questions are answered."""
+    agents = sorted({*queue.agents_asking(user), *filter(None, [filters.agent])})
+    offered = [(slug, slug) for slug in agents] if len(agents) > 1 or filters.agent else []
+    kept = queue.timeliness(user, at=timezone.now())
+    return {"states": STATES, "kinds": KINDS, "agents": offered, "kept": kept}
+
+
+def _place(given: QueryDict) -> dict[str, str]:
+    """Where a question stands, and with which filters around it, as its fragment carries them."""
+    place, carried = given.get("place", PAGE), given.get("carried") or _carried(Filters.of(given.dict()))
+    return {"place": place if place in (PAGE, INBOX, STEP) else PAGE, "carried": carried}
+
+
+def _carried(filters: Filters) -> str:
+    """Filters as part of an address."""
+    kept = {"state": filters.state, "kind": filters.kind, "agent": filters.agent}
+    return urlencode({name: value for name, value in kept.items() if value})
+
+
+def _went_on(request: PersonRequest, decided: Approval, carried: str) -> HttpResponseBase:
+    """On to the next question, with the same filters."""
+    filters = Filters.of(QueryDict(carried).dict())
+    following = queue.following(decided, request.actor, filters)
+    parts = filter(None, [_carried(filters), f"selected={following}" if following else ""])
+    address = f"{reverse('approvals:approvals')}?{'&'.join(parts)}".rstrip("?")
+    if request.htmx:
+        return HttpResponseLocation(address, target="#inbox", swap="outerHTML")
+    return redirect(address)
+
+
+def _stayed(request: PersonRequest, decided: Approval, place: dict[str, str]) -> HttpResponseBase:
+    """The same question, decided; without script the page one came from."""
+    if request.htmx:
+        found = get_object_or_404(questions.whole(request.actor), pk=decided.pk)
+        return render(request, "approvals/approval.html#question", _shown(found, request.actor, **place))
+    if place["place"] == STEP:
+        return redirect("agents:run", decided.run_id)
+    return redirect("approvals:approval", decided.pk)

@@ -1,0 +1,12 @@
+// Choosing an answer puts the cursor where that answer goes on: the reason, the arguments, the outcome. Only where there
+// is a keyboard: on a phone it would cover what is being decided. A rejection asks for its reason before it is sent.
+const hasKeyboard = matchMedia("(hover: hover)");
+
+document.addEventListener("change", (event) => {
+  if (!event.target.matches(".answers input[name=answer]")) return;
+  const form = event.target.form;
+  const answer = event.target.value;
+  form.elements.reason.required = answer === "reject";
+  if (form.elements.outcome) form.elements.outcome.required = answer === "outcome";
+  if (hasKeyboard.matches) form.querySelector(`[data-first~="${answer}"]`)?.focus();
+});
