@@ -18,8 +18,8 @@ export class Stream {
     this.close();
     this.source = new EventSource(`${address}?since=${this.lastHeard || since}`);
     this.heard();
-    this.source.addEventListener("hello", () => this.say("live"));
-    this.source.addEventListener("lost", () => this.say("reconnecting"));
+    this.source.addEventListener("hello", (event) => this.said("live", JSON.parse(event.data)));
+    this.source.addEventListener("lost", (event) => this.said("reconnecting", JSON.parse(event.data)));
     this.source.addEventListener("ping", () => this.heard());
     this.source.addEventListener("change", (event) => this.changed(JSON.parse(event.data)));
     this.source.onerror = () => this.failed();
@@ -43,6 +43,12 @@ export class Stream {
     this.seen = [...this.seen.filter((one) => one.at > at - REMEMBER), { at, topics }];
     if (this.state.word !== "live") this.say("live");
     this.tell({ topics });
+  }
+
+  said(word, { at }) {
+    this.heard();
+    this.skew = at - Date.now();
+    this.say(word);
   }
 
   missedSince(moment) {
@@ -72,7 +78,7 @@ export class Stream {
   say(word) {
     if (word === this.state.word) return;
     this.state = { word, since: word === "live" ? Date.now() : this.last };
-    this.tell({ state: this.state });
+    this.tell({ state: this.state, skew: this.skew });
   }
 }
 
@@ -92,7 +98,7 @@ function serve() {
       if (topics.length) port.postMessage({ topics });
     }
     person = hello.person;
-    port.postMessage({ state: stream.state });
+    port.postMessage({ state: stream.state, skew: stream.skew });
   }
 
   function left(port) {

@@ -32,8 +32,8 @@ function look() {
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink },
     colorway: [1, 2, 3, 4, 5, 6].map((place) => colour(`--series-${place}`)),
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 8, r: 8, t: 8, b: 8 }, xaxis: axis, yaxis: axis, bargap: 0.25,
-    legend: { orientation: "h", y: -0.2, font: { color: muted } }, hovermode: "x unified",
+    margin: { l: 8, r: 8, t: 8, b: 8 }, xaxis: { ...axis, showgrid: false }, yaxis: axis, bargap: 0.25,
+    legend: { orientation: "h", traceorder: "normal", y: -0.2, font: { color: muted } }, hovermode: "x unified",
     hoverlabel: { bgcolor: surface, bordercolor: line, font: { color: ink } },
   };
 }

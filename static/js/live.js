@@ -3,7 +3,7 @@
 // <div id="run" data-live="run:0193…" hx-get="…" hx-trigger="live" hx-swap="outerHTML"> is fetched when one of its topics
 // changes, at most four times a second (data-live-every="2000" for fewer), never while somebody types in it, and not
 // while nobody looks. With data-live-mode="announce" known rows change in place and new ones wait behind "3 new".
-import { coarse } from "./times.js";
+import { coarse, correct } from "./times.js";
 
 const LOOKS = { live: "ok", connecting: "still", reconnecting: "warn", offline: "bad" };
 const AT_MOST_EVERY = 250;
@@ -12,8 +12,9 @@ const dirty = new Set();
 const renewed = new Map();
 let state = { word: "connecting", since: Date.now() };
 
-function heard({ topics, state: next }) {
+function heard({ topics, state: next, skew }) {
   if (topics) mark(topics);
+  if (skew !== undefined) correct(skew);
   if (!next) return;
   const wasAway = state.word === "reconnecting" || state.word === "offline";
   state = next;

@@ -21,8 +21,15 @@ const WORDING = {
   left: (passed) => countdown(-passed),
 };
 
+// The server's clock is the one that counts: the stream says by how much this machine's is off.
+let skew = 0;
+
+export function correct(milliseconds) {
+  if (Math.abs(milliseconds - skew) > 1_500) skew = milliseconds;
+}
+
 function renew() {
-  const now = Date.now();
+  const now = Date.now() + skew;
   for (const time of document.querySelectorAll("time[data-time]")) {
     const passed = (now - Date.parse(time.dateTime)) / 1000;
     const text = WORDING[time.dataset.time](passed);
