@@ -32,13 +32,20 @@ def start(
     if not objective.strip():
         raise errors.Invalid("The objective is empty; say in a sentence what the run is to achieve.", field="objective")
     if request_id and (found := Run.objects.filter(request_id=request_id).first()):
-        return found
+        return _same(found, agent, objective)
     try:
         return _enqueue(agent, chosen, objective.strip(), by, input or {}, queue, request_id, deadline_at)
     except IntegrityError:
         if request_id and (found := Run.objects.filter(request_id=request_id).first()):
-            return found  # the twin of this request was a moment faster
+            return _same(found, agent, objective)  # the twin of this request was a moment faster
         raise
+
+
+def _same(found: Run, agent: Agent, objective: str) -> Run:
+    """The run an earlier request with this id started, if it asked for the same."""
+    if (found.agent_id, found.objective) != (agent.pk, objective.strip()):
+        raise errors.Conflict("This request id started another run; make a new one.", field="request_id")
+    return found
 
 
 @transaction.atomic
