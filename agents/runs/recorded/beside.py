@@ -50,13 +50,17 @@ class Neighbours:
 
     def tools(self, file: Path, run: RawRun) -> tuple[RecordedTool, ...]:
         """The tools the agent was offered, and after them any it called without being offered it."""
-        root = _root(file.parent)
-        offered = self._offered(root, run)
-        types = self._types(root, run)
+        offered, types = self._offered(_root(file.parent), run), self.types(file, run)
         called = {call.name for call in run.tool_calls if call.requestor == "assistant"}
         names = [*offered, *sorted(called - offered.keys())]
         return tuple(
-            RecordedTool(name=name, tool_type=types.get(name), tier=tier(types.get(name)), **offered.get(name, {}))
+            RecordedTool(
+                name=name,
+                tool_type=types.get(name),
+                tier=tier(types.get(name)),
+                is_offered=name in offered,
+                **offered.get(name, {}),
+            )
             for name in names
         )
 
@@ -82,8 +86,9 @@ class Neighbours:
             return {}
         return {name: detail for name, _, detail in self._entries(path)}
 
-    def _types(self, root: Path | None, run: RawRun) -> dict[str, str]:
+    def types(self, file: Path, run: RawRun) -> dict[str, str]:
         """Tool types by name from every list of the run's domain; where two differ, writing wins."""
+        root = _root(file.parent)
         folder = _within(root / "domains", run.domain) if root and run.domain else None
         types: dict[str, str] = {}
         for path in sorted(folder.glob("*/tools.json")) if folder else ():

@@ -103,6 +103,7 @@ def _recording(run: RawRun, *, file: Path, line: int, neighbours: Neighbours) ->
         ended_at=run.ended_at,
         duration_s=run.duration_s,
         tools=neighbours.tools(file, run),
+        tool_types=neighbours.types(file, run),
         entries=tuple(_entries(run)),
         usage=_usage(run.usage),
         user_usage=_usage(run.user_usage),

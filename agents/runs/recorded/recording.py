@@ -136,11 +136,12 @@ Entry: TypeAlias = Said | ModelStep | ToolStep
 
 @dataclass(frozen=True, slots=True)
 class RecordedTool:
-    """A tool the agent could use. `tool_type` is read, write, think, generic, or None where no list says it."""
+    """A tool the agent was offered, or used all the same. `tool_type` None: no list says whether it writes."""
 
     name: str
     tool_type: str | None
     tier: int
+    is_offered: bool = True
     description: str | None = None
     parameters: Mapping[str, JsonValue] | None = None
 
@@ -172,7 +173,8 @@ class Recording:
     """One recorded run, whole.
 
     `started_at` and `ended_at` are the source's own words: a local time whose zone nobody wrote down, so they are
-    shown, never computed with. `usage` is the run's total, which some sources record instead of one per call.
+    shown, never computed with. `tool_types` are those of its whole domain: read, write, think, generic. `usage` is the
+    run's total, which some sources record instead of one per call.
     """
 
     file: Path
@@ -198,6 +200,7 @@ class Recording:
     ended_at: str | None
     duration_s: float | None
     tools: tuple[RecordedTool, ...]
+    tool_types: Mapping[str, str]
     entries: tuple[Entry, ...]
     usage: Usage | None
     user_usage: Usage | None
