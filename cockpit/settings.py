@@ -54,6 +54,8 @@ MIDDLEWARE = [
 AGENT_GATES = ["approvals.gates.TierGate", "finops.gates.PriceGate"]
 AGENT_PRICER = "finops.pricing.price"
 AGENT_TOOL_MODULES = ["cockpit.brambleway.tools"]
+# Who checks the tables of a release that are no business of publishing itself; each raises errors.Invalid.
+AGENT_BUNDLE_TABLES = {"simulated": "agents.llm.plays.read"}
 
 ROOT_URLCONF = "cockpit.urls"
 ASGI_APPLICATION = "cockpit.asgi.application"

@@ -22,12 +22,16 @@ from agents.registry import workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What a tool is, without the code that does it. `source` is where it was declared, `file:line`."""
+    """What a tool is, without the code that does it.
+
+    `floor` is the lowest tier that a release may give it. `source` is where it was declared, `file:line`.
+    """
 
     name: str
     description: str
     schema: dict[str, Any]
     tier: int
+    floor: int
     writes: bool
     idempotent: bool
     compensation: str
@@ -86,7 +90,7 @@ def find(name: str) -> Declaration:
 
 def alike(name: str, known: Any) -> str:
     """A sentence that helps after a typing mistake; empty when nothing is near."""
-    near = get_close_matches(name, list(known), n=3, cutoff=0.6)
+    near = get_close_matches(name, list(known), n=2, cutoff=0.75)
     return f"Did you mean {' or '.join(near)}?" if near else ""
 
 

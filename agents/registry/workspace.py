@@ -20,10 +20,10 @@ def folder() -> Path | None:
     return found
 
 
-def mount(path: Path) -> None:
-    """Make the Python in `path` importable; a second workspace in one process replaces the first."""
-    package = sys.modules.get(PACKAGE)
-    if package is not None and list(package.__path__) == [str(path)]:
+def mount() -> None:
+    """Make the workspace's Python importable; in one process a second workspace replaces the first."""
+    path, package = folder(), sys.modules.get(PACKAGE)
+    if path is None or (package is not None and list(package.__path__) == [str(path)]):
         return
     for name in [name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}.")]:
         del sys.modules[name]
@@ -38,6 +38,6 @@ def tool_modules() -> list[str]:
     path = folder()
     if path is None:
         return []
-    mount(path)
+    mount()
     files = sorted((path / "tools").glob("*.py"))
     return [f"{PACKAGE}.tools.{file.stem}" for file in files if not file.stem.startswith("_")]

@@ -53,6 +53,7 @@ def tool(
     name: str,
     *,
     tier: int,
+    floor: int | None = None,
     writes: bool = False,
     idempotent: bool = False,
     compensation: str = "",
@@ -65,9 +66,9 @@ def tool(
 ) -> Callable[[Function], Function]:
     """Declare a function as a tool; the function itself stays as it is.
 
-    `tier` 1–4 is how far an agent may go alone. `sandbox` takes what the tool takes and is called in its place where
-    acts are only simulated. Raises `TypeError` for a signature that no model could fill in, `errors.Conflict` for a
-    name that is taken.
+    `tier` 1–4 is how far an agent may go alone; a release may be stricter, and milder down to `floor`. `sandbox` takes
+    what the tool takes and is called in its place where acts are only simulated. Raises `TypeError` for a signature
+    that no model could fill in, `errors.Conflict` for a name that is taken.
     """
 
     def declare(function: Function) -> Function:
@@ -78,6 +79,7 @@ def tool(
                 description=schemas.summary(function.__doc__ or "", taken.schema["properties"]),
                 schema=taken.schema,
                 tier=tier,
+                floor=tier if floor is None else floor,
                 writes=writes,
                 idempotent=idempotent,
                 compensation=compensation,

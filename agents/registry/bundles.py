@@ -1,0 +1,229 @@
+"""What an agent's TOML file may say, and the sentence it gets where it says something else.
+
+Nothing here looks into the database or at other agents: that a team or a tool exists is checked where it is published.
+"""
+
+import re
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+
+from agents import errors
+from agents.registry.declarations import alike
+
+Json = dict[str, Any]
+_SECRET = re.compile(r"(^|_)(api_?key|key|secret|token|password|passwd|authorization|bearer)$", re.IGNORECASE)
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,120}")
+WANTED = {
+    "agent": "a table [agent] with slug, team and owner",
+    "agent.slug": "a short name for addresses, such as refunds",
+    "agent.team": "the slug of the team it works for",
+    "agent.owner": "the name of the person who answers for it",
+    "version": 'a version in quotes, such as "1.0"',
+    "models.provider": "whose model it is, such as openai or simulated",
+    "models.model": "the model's name",
+    "pipeline.tool": "the name of a tool",
+}
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("is not the address of a server; write https://models.example.com/v1")
+    if parts.username or parts.password:
+        raise ValueError("holds a password; put the key into an environment variable and name that one as key_env")
+    return url
+
+
+def _variable(name: str) -> str:
+    if not _ENVIRONMENT_NAME.fullmatch(name) or name.startswith("sk-"):
+        # The value is not repeated: it may be the secret itself.
+        raise ValueError("is not the name of an environment variable; the key itself never belongs in a release")
+    return name
+
+
+def _short(slug: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", slug):
+        raise ValueError("is no slug; use small letters, digits, - and _")
+    return slug
+
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Dollars = Annotated[Decimal, Field(gt=0), PlainSerializer(str)]
+Name = Annotated[str, Field(min_length=1, max_length=120)]
+
+
+class Written(BaseModel):
+    """Something a person wrote: a key that means nothing is a mistake, not an extra."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class AgentTable(Written):
+    """Who it is and who answers for it."""
+
+    slug: Annotated[str, AfterValidator(_short)]
+    name: Annotated[str, Field(max_length=120)] = ""
+    team: Name
+    owner: Name
+    purpose: str = ""
+    use_case: Annotated[str, Field(max_length=80)] = ""
+    environment: Literal["live", "sandbox"] = "live"
+
+
+class ModelTable(Written):
+    """One model of the chain."""
+
+    provider: Name
+    model: Name
+    base_url: Annotated[str, AfterValidator(_without_credentials)] | None = None
+    key_env: Annotated[str, AfterValidator(_variable)] | None = None
+
+
+class Limits(Written):
+    """Where a run of this release ends `failed`."""
+
+    steps: Positive | None = None
+    tokens: Positive | None = None
+    cost_usd: Dollars | None = None
+    wall_s: Seconds | None = None
+    model_timeout_s: Seconds | None = None
+
+
+class Stage(Written):
+    """One tool of a scripted pipeline."""
+
+    tool: Name
+    arguments: Json = {}
+    on_error: Literal["stop", "continue"] = "stop"
+
+
+class Bundle(Written):
+    """The whole file. `simulated` is read by whoever plays it; `tool_types` belongs to recorded runs."""
+
+    agent: AgentTable
+    version: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^\S+$")]
+    program: Annotated[str, Field(min_length=1, max_length=120)] = "llm"
+    prompts: dict[str, str] = {}
+    models: list[ModelTable] = []
+    tools: list[Name] = []
+    tiers: dict[str, Annotated[int, Field(ge=1, le=4)]] = {}
+    limits: Limits = Limits()
+    settings: Json = {}
+    pipeline: list[Stage] | None = None
+    simulated: Json | None = None
+    tool_types: Json | None = None
+
+
+def read(path: Path) -> Json:
+    """A TOML file as it is; a file that cannot be read is one sentence with its line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise errors.Missing(f"{path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise errors.Invalid(f"{path} is not TOML: {error}.") from error
+
+
+def checked(bundle: Json) -> Json:
+    """The bundle with its defaults, as JSON. Raises `errors.Invalid` naming table and key."""
+    _refuse_secrets(bundle, ())
+    try:
+        content = Bundle.model_validate(bundle, strict=False)
+    except ValidationError as error:
+        raise _refusal(error) from error
+    kept: Json = content.model_dump(mode="json", exclude_none=True)
+    kept["agent"]["name"] = content.agent.name or content.agent.slug.replace("-", " ").replace("_", " ").capitalize()
+    _check_together(kept)
+    for table, reader in settings.AGENT_BUNDLE_TABLES.items():
+        if table in kept:
+            import_string(reader)(kept[table])
+    return kept
+
+
+def _check_together(bundle: Json) -> None:
+    """What one key says about another."""
+    program, tools = bundle["program"], bundle["tools"]
+    if program == "llm" and not bundle["models"]:
+        raise errors.Invalid("[[models]] is missing: the program llm needs a provider and a model.", field="models")
+    if program == "pipeline" and not bundle.get("pipeline"):
+        raise errors.Invalid(
+            "[[pipeline]] is missing: the program pipeline needs its tools in order.", field="pipeline"
+        )
+    if twice := next((name for name in tools if tools.count(name) > 1), None):
+        raise errors.Invalid(f"tools names {twice} twice.", field="tools")
+    used = {f"[tiers] {name}": name for name in bundle["tiers"]}
+    used |= {f"[[pipeline]] number {number}": one["tool"] for number, one in enumerate(bundle.get("pipeline", []), 1)}
+    for place, name in used.items():
+        if name not in tools:
+            hint = alike(name, tools) or "Add it to tools."
+            raise errors.Invalid(f"{place}: {name} is not among tools. {hint}", field="tools")
+
+
+def _refuse_secrets(value: Any, path: tuple[str, ...]) -> None:
+    """A release is shown, compared and kept for ever: no place for a key, wherever somebody puts one."""
+    if isinstance(value, list):
+        for one in value:
+            _refuse_secrets(one, path)
+    if not isinstance(value, dict) or path[:1] in {("simulated",), ("pipeline",), ("tool_types",)}:
+        return
+    for key, inner in value.items():
+        if isinstance(inner, str) and inner and _SECRET.search(str(key)):
+            sentence = f"{_place((*path, key))} looks like a secret. A release is shown to people: put it into an "
+            raise errors.Invalid(f"{sentence}environment variable and name that one as key_env.", field=key)
+        _refuse_secrets(inner, (*path, str(key)))
+
+
+def _refusal(error: ValidationError) -> errors.Invalid:
+    """The first thing that is wrong; a misspelt key explains what is missing elsewhere, so it comes first."""
+    found = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    path = tuple(str(part) for part in found["loc"])
+    field = ".".join(part for part in path if not part.isdigit())
+    if found["type"] == "extra_forbidden":
+        known = list(_keys(path[:-1]))
+        hint = alike(path[-1], known) or f"There are {', '.join(known)}."
+        sentence = f"{_place(path)} means nothing here. {hint}"
+    elif found["type"] == "missing":
+        sentence = f"{_place(path)} is missing: it takes {WANTED.get(field, 'a value')}."
+    elif found["type"] == "value_error":
+        sentence = f"{_place(path)} {found['ctx']['error']}."
+    else:
+        plain = found["msg"].partition(" should ")[2]
+        words = f"it takes {WANTED[field]}" if field in WANTED else f"it should {plain}" if plain else found["msg"]
+        sentence = f"{_place(path)} is {_shown(found['input'])}; {words}."
+    return errors.Invalid(sentence, field=field)
+
+
+def _keys(path: tuple[str, ...]) -> list[str]:
+    """The keys a table may have."""
+    tables: dict[tuple[str, ...], type[Written]] = {
+        (): Bundle,
+        ("agent",): AgentTable,
+        ("models",): ModelTable,
+        ("limits",): Limits,
+        ("pipeline",): Stage,
+    }
+    return list(tables[tuple(part for part in path if not part.isdigit())].model_fields)
+
+
+def _place(path: tuple[str, ...]) -> str:
+    """`[agent] owner`, `[[models]] number 2, base_url`, `version`: as it is written in the file."""
+    table, rest = path[0], path[1:]
+    if not rest:
+        return table if table not in {"agent", "limits"} else f"[{table}]"
+    if rest[0].isdigit():
+        number = f"[[{table}]] number {int(rest[0]) + 1}" if table in {"models", "pipeline"} else f"{table} {rest[0]}"
+        return ", ".join((number, *rest[1:]))
+    return f"[{table}] {'.'.join(rest)}"
+
+
+def _shown(value: Any, limit: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

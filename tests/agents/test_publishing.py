@@ -1,0 +1,462 @@
+"""From a TOML file to the release an agent runs: what is refused and in which words, and what can never change."""
+
+import copy
+import io
+import threading
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, transaction
+
+from agents import errors, signals
+from agents.models import Agent, AuditEntry, Release, Tool, ToolGrant
+from agents.registry import comparing, publishing
+from agents.tools import tool
+from tests import factories, toolbox
+
+TOML = """
+version = "1.0"
+program = "llm"
+tools = ["test.echo", "test.refund"]
+
+[agent]
+slug = "refunds"
+team = "service"
+owner = "gwen"
+purpose = "Gives money back where that is right."
+use_case = "refunds"
+
+[prompts]
+system = "You work for a small coffee company."
+
+[[models]]
+provider = "openai"
+model = "large-one"
+base_url = "https://models.example.com/v1"
+key_env = "MODELS_KEY"
+
+[[models]]
+provider = "simulated"
+model = "sim-small"
+
+[tiers]
+"test.echo" = 2
+
+[limits]
+steps = 30
+cost_usd = 0.5
+
+[settings]
+temperature = 0
+max_tokens = 800
+"""
+
+DUMB = tool("test.dumb", tier=2, writes=True)(lambda: None)
+MILD = tool("test.mild", tier=3, floor=2)(lambda: None)
+WILD = tool("test.wild", tier=7)(lambda: None)
+assert toolbox.effects is not None  # its tools are declared
+
+
+@pytest.fixture
+def bundle(governor: Any) -> dict[str, Any]:
+    return tomllib.loads(TOML)
+
+
+@pytest.fixture
+def release(bundle: dict[str, Any], governor: Any) -> Release:
+    return publishing.publish(bundle, by=governor)
+
+
+def next_version(bundle: dict[str, Any], version: str = "1.1", **changes: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(bundle), "version": version, **changes}
+
+
+def edited(bundle: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """The bundle with one place changed; `path` as in `models.0.key_env`."""
+    changed = copy.deepcopy(bundle)
+    *way, last = path.split(".") if "|" not in path else path.split("|")
+    inner: Any = changed
+    for step in way:
+        inner = inner[int(step)] if step.isdigit() else inner.setdefault(step, {})
+    place: Any = int(last) if last.isdigit() else last
+    if value is None:
+        del inner[place]
+    else:
+        inner[place] = value
+    return changed
+
+
+# --- publishing ------------------------------------------------------------------------------------------------------
+def test_a_first_release_makes_the_agent_its_tools_and_its_grants(release, governor, team):
+    agent = Agent.objects.get(slug="refunds")
+    assert (agent.release, agent.team, agent.owner, agent.name) == (release, team, governor, "Refunds")
+    assert (agent.purpose, agent.use_case, agent.environment) == (
+        "Gives money back where that is right.",
+        "refunds",
+        "live",
+    )
+    assert (release.state, release.version, release.program, release.published_by) == ("live", "1.0", "llm", governor)
+    assert list(agent.grants.order_by("tool").values_list("tool", "tier", "granted_by")) == [
+        ("test.echo", 2, governor.pk),
+        ("test.refund", None, governor.pk),
+    ]
+    tool = Tool.objects.get(name="test.refund")
+    assert (tool.writes, tool.tier, tool.idempotent, tool.compensation) == (True, 3, True, "test.recharge")
+    entry = AuditEntry.objects.get(verb="release.published")
+    assert (entry.by, entry.team, entry.detail["version"]) == (governor, team, "1.0")
+
+
+def test_a_release_keeps_its_tools_as_they_were_declared_and_its_money_exact(release):
+    assert release.bundle["tool_schemas"]["test.echo"] == {
+        "description": "Say it back.",
+        "schema": {
+            "type": "object",
+            "properties": {"text": {"type": "string"}},
+            "required": ["text"],
+            "additionalProperties": False,
+        },
+        "tier": 1,
+        "writes": False,
+        "idempotent": False,
+        "compensation": "",
+        "undoable_for_s": None,
+        "timeout_s": None,
+    }
+    assert release.bundle["limits"] == {"steps": 30, "cost_usd": "0.5"}
+    assert release.chain[1] == {"provider": "simulated", "model": "sim-small"}
+
+
+def test_the_same_content_is_the_same_release_however_it_is_written(release, bundle, governor):
+    reordered = dict(reversed(list(bundle.items())))
+    assert publishing.publish(reordered, by=governor) == release
+    assert Release.objects.count() == 1
+    assert AuditEntry.objects.filter(verb="release.published").count() == 1
+
+
+def test_the_same_version_with_other_content_is_refused_and_the_difference_named(release, bundle, governor):
+    bundle["prompts"]["system"] = "You are generous."
+    with pytest.raises(
+        errors.Conflict, match=r"refunds 1\.0 is published already with other content \(prompts\.system\)"
+    ):
+        publishing.publish(bundle, by=governor)
+    assert Release.objects.get().bundle["prompts"]["system"] == "You work for a small coffee company."
+
+
+def test_a_new_release_retires_the_one_before_and_its_grants_follow(release, bundle, governor):
+    heard: list[Any] = []
+
+    def hear(sender: object, agent_id: Any, **_: Any) -> None:
+        heard.append(agent_id)
+
+    signals.agent_changed.connect(hear)
+    second = publishing.publish(next_version(bundle, tools=["test.echo", "test.note"]), by=governor)
+    signals.agent_changed.disconnect(hear)
+    release.refresh_from_db()
+    agent = Agent.objects.get()
+    assert (agent.release, second.state, release.state) == (second, "live", "retired")
+    assert heard == [agent.pk]
+    assert set(agent.grants.filter(revoked_at=None).values_list("tool", flat=True)) == {"test.echo", "test.note"}
+    assert ToolGrant.objects.get(tool="test.refund").revoked_at is not None
+
+
+def test_an_earlier_file_published_again_does_not_go_back_silently(release, bundle, governor):
+    second = publishing.publish(next_version(bundle), by=governor)
+    assert publishing.publish(bundle, by=governor) == release
+    assert Agent.objects.get().release == second
+
+
+def test_only_who_governs_the_team_may_publish(bundle, olga, stranger):
+    for by in (olga, stranger):
+        with pytest.raises(errors.Forbidden, match="may not publish releases in Service"):
+            publishing.publish(bundle, by=by)
+    assert not Agent.objects.exists()
+
+
+def test_an_agent_is_not_taken_from_another_team(release, bundle, stranger, governor):
+    bundle["agent"] |= {"team": "roastery", "owner": "stella"}
+    with pytest.raises(errors.Forbidden, match="may not publish releases in Service"):
+        publishing.publish(next_version(bundle), by=stranger)
+    assert Agent.objects.get().team.slug == "service"
+
+
+@pytest.mark.parametrize("column", ["version", "digest", "program", "bundle"])
+def test_a_published_release_cannot_be_changed_not_even_in_the_database(release, column):
+    value = '{"tools": []}' if column == "bundle" else "other"
+    with (
+        pytest.raises(DatabaseError, match="published rows of agents_release are immutable"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"UPDATE agents_release SET {column} = %s WHERE id = %s", [value, release.pk])
+    with pytest.raises(DatabaseError, match="immutable"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM agents_release")
+    assert Release.objects.get().version == "1.0"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_publish_at_once_one_is_told(release, bundle, governor):
+    """Both read the same live release; the second finds it gone when it wants to switch."""
+    ready, told = threading.Barrier(2, timeout=20), []
+
+    def slow(sender: object, instance: Release, **_: Any) -> None:
+        ready.wait()
+
+    def publish(version: str) -> None:
+        try:
+            publishing.publish(next_version(bundle, version), by=governor)
+        except errors.Conflict as error:
+            told.append(error.message)
+        finally:
+            connection.close()
+
+    from django.db.models.signals import post_save
+
+    post_save.connect(slow, sender=Release)
+    threads = [threading.Thread(target=publish, args=[version]) for version in ("1.1", "1.2")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    post_save.disconnect(slow, sender=Release)
+    assert told == ["Someone else changed the release of refunds at the same moment. Look again."]
+    assert Release.objects.filter(state="live").count() == 1
+    assert Release.objects.get(state="live") == Agent.objects.get().release
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("agent", None, "[agent] is missing: it takes a table [agent] with slug, team and owner."),
+        ("agent.owner", None, "[agent] owner is missing: it takes the name of the person who answers for it."),
+        ("agent.ownr", "gwen", "[agent] ownr means nothing here. Did you mean owner?"),
+        ("agent.slug", "Re funds", "[agent] slug is no slug; use small letters, digits, - and _."),
+        ("agent.team", "servce", "[agent] team: There is no team called 'servce'. There are service."),
+        (
+            "agent.owner",
+            "nobody",
+            "[agent] owner: there is nobody called 'nobody'. A person who can sign in answers for an agent.",
+        ),
+        ("agent.environment", "prod", "[agent] environment is 'prod'; it should be 'live' or 'sandbox'."),
+        ("version", None, 'version is missing: it takes a version in quotes, such as "1.0".'),
+        ("version", 1.0, 'version is 1.0; it takes a version in quotes, such as "1.0".'),
+        ("models", [], "[[models]] is missing: the program llm needs a provider and a model."),
+        ("models.1.model", None, "[[models]] number 2, model is missing: it takes the model's name."),
+        (
+            "models.0.base_url",
+            "https://me:hunter2@models.example.com",
+            "[[models]] number 1, base_url holds a password; put the key into an environment variable and name that "
+            "one as key_env.",
+        ),
+        ("models.0.base_url", "models.example.com", "[[models]] number 1, base_url is not the address of a server; "
+         "write https://models.example.com/v1."),
+        (
+            "models.0.key_env",
+            "sk-3f1c99aa",
+            "[[models]] number 1, key_env is not the name of an environment variable; the key itself never belongs in "
+            "a release.",
+        ),
+        (
+            "models.0.api_key",
+            "3f1c99aa",
+            "[models] api_key looks like a secret. A release is shown to people: put it into an environment variable "
+            "and name that one as key_env.",
+        ),
+        (
+            "settings.headers",
+            {"Authorization": "Bearer 3f1c99aa"},
+            "[settings] headers.Authorization looks like a secret. A release is shown to people: put it into an "
+            "environment variable and name that one as key_env.",
+        ),
+        ("tools.1", "test.refnd", "tools: There is no tool called 'test.refnd'. Did you mean test.refund?"),
+        ("tools", ["test.echo", "test.echo"], "tools names test.echo twice."),
+        ("tiers|test.echo", 5, "[tiers] test.echo is 5; it should be less than or equal to 4."),
+        ("tiers|test.note", 2, "[tiers] test.note: test.note is not among tools. Add it to tools."),
+        ("limits.steps", 0, "[limits] steps is 0; it should be greater than 0."),
+        ("limits.cost_usd", -1, "[limits] cost_usd is -1; it should be greater than 0."),
+        ("limits.step", 3, "[limits] step means nothing here. Did you mean steps?"),
+        ("program", "llmm", "There is no program 'llmm': no module agents.runs.programs.llmm can be imported."),
+        ("program", "shop.go:Go", "There is no program 'shop.go:Go': no module shop.go can be imported."),
+        ("program", "pipeline", "[[pipeline]] is missing: the program pipeline needs its tools in order."),
+        ("pipeline", [{"tool": "x"}], "[[pipeline]] number 1: x is not among tools. Add it to tools."),
+        ("simulated", {"latency": 3}, "In the [simulated] table"),
+        ("settings.since", date(2026, 3, 31), 'settings.since is a date; put it in quotes, "2026-03-31".'),
+        ("settings.seed", 2**60, "The release cannot be written as JSON"),
+        ("toools", [], "toools means nothing here. Did you mean tools?"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_gets_one_sentence_with_its_place_and_changes_nothing(
+    bundle, governor, path, value, sentence
+):
+    with pytest.raises(errors.Invalid) as refused:
+        publishing.publish(edited(bundle, path, value), by=governor)
+    if sentence.endswith("."):
+        assert refused.value.message == sentence
+    else:
+        assert sentence in refused.value.message
+    assert "hunter2" not in refused.value.message
+    assert "3f1c99aa" not in refused.value.message
+    assert not Agent.objects.exists()
+
+
+def test_a_write_that_says_nothing_of_itself_is_refused(bundle, governor):
+    with pytest.raises(
+        errors.Invalid, match=r"test\.dumb \(.*test_publishing\.py:\d+\) writes but has no says and no touches"
+    ):
+        publishing.publish(next_version(bundle, tools=["test.dumb"], tiers={}), by=governor)
+
+
+def test_a_release_may_be_stricter_than_its_tools_and_milder_only_down_to_their_floor(bundle, governor):
+    strict = publishing.publish(next_version(bundle, tiers={"test.refund": 4}), by=governor)
+    assert ToolGrant.objects.get(agent=strict.agent, tool="test.refund").tier == 4
+    with pytest.raises(errors.Invalid, match=r"\[tiers\] test\.refund is 2, but it is declared tier 3 .*floor=2"):
+        publishing.publish(next_version(bundle, "1.2", tiers={"test.refund": 2}), by=governor)
+    publishing.publish(next_version(bundle, "1.3", tools=["test.mild"], tiers={"test.mild": 2}), by=governor)
+    with pytest.raises(errors.Invalid, match=r"\[tiers\] test\.mild is 1, but its floor is 2"):
+        publishing.publish(next_version(bundle, "1.4", tools=["test.mild"], tiers={"test.mild": 1}), by=governor)
+    with pytest.raises(errors.Invalid, match=r"test\.wild .* declares tier 7; tiers are 1 to 4"):
+        publishing.publish(next_version(bundle, "1.5", tools=["test.wild"], tiers={}), by=governor)
+
+
+def test_somebody_who_cannot_sign_in_answers_for_nothing(bundle, governor):
+    type(governor).objects.filter(pk=governor.pk).update(is_active=False)
+    with pytest.raises(errors.Invalid, match="there is nobody called 'gwen'"):
+        publishing.publish(bundle, by=None)
+
+
+def test_recorded_runs_bring_tools_that_nobody_declared(bundle, governor):
+    recorded = next_version(bundle, program="recorded", models=[], tiers={}, tools=["cancel_reservation"])
+    release = publishing.publish({**recorded, "tool_types": {"cancel_reservation": "write"}}, by=governor)
+    assert release.bundle["tools"] == ["cancel_reservation"]
+    assert not Tool.objects.filter(name="cancel_reservation").exists()
+
+
+# --- pinning ---------------------------------------------------------------------------------------------------------
+def test_a_run_is_pinned_to_its_bundle_and_to_the_source_of_its_program(release, bundle, governor):
+    pinned = publishing.program_digest(release)
+    other_prompt = publishing.publish(next_version(bundle), by=governor)
+    other_program = publishing.publish(
+        next_version(bundle, "1.2", program="agents.runs.programs.llm:ToolLoop"), by=governor
+    )
+    digests = [pinned, publishing.program_digest(other_prompt), publishing.program_digest(other_program)]
+    assert len({*digests}) == 3
+    assert all(len(digest) == 64 for digest in digests)
+    assert publishing.program_digest(Release.objects.get(pk=release.pk)) == pinned
+
+
+# --- comparing and going back ----------------------------------------------------------------------------------------
+def test_a_diff_names_every_place_where_two_releases_part(release, bundle, governor):
+    bundle["models"].pop()
+    bundle["limits"] = {"steps": 40}
+    second = publishing.publish(next_version(bundle, tools=["test.refund"], tiers={}), by=governor)
+    changes = {change.path: (change.before, change.after) for change in comparing.diff(release, second)}
+    assert set(changes) == {
+        "version", "limits.steps", "limits.cost_usd", "models[1]", "tiers.test.echo", "tool_schemas.test.echo",
+        "tools[0]", "tools[1]",
+    }  # fmt: skip
+    assert changes["limits.steps"] == (30, 40)
+    assert changes["limits.cost_usd"] == ("0.5", comparing.ABSENT)
+    assert comparing.diff(second, second) == []
+
+
+def test_going_back_runs_the_earlier_release_again_and_says_why(release, bundle, governor, olga):
+    second = publishing.publish(next_version(bundle, tools=["test.echo"]), by=governor)
+    agent = Agent.objects.get()
+    with pytest.raises(errors.Forbidden, match="may not roll back releases"):
+        publishing.roll_back(agent, to=release, by=olga, reason="worse")
+    with pytest.raises(errors.Invalid, match="the reason is empty"):
+        publishing.roll_back(agent, to=release, by=governor, reason=" ")
+    publishing.roll_back(agent, to=release, by=governor, reason="refuses too much")
+    agent.refresh_from_db()
+    states = dict(Release.objects.values_list("version", "state"))
+    assert (agent.release, states) == (release, {"1.0": "live", "1.1": "retired"})
+    assert agent.grants.filter(revoked_at=None).count() == 2
+    entry = AuditEntry.objects.get(verb="release.rolled_back")
+    assert (entry.by, entry.reason, entry.detail) == (
+        governor,
+        "refuses too much",
+        {"version": "1.0", "before": "1.1"},
+    )
+    with pytest.raises(errors.Conflict, match=r"refunds 1\.0 is live; only a retired release"):
+        publishing.roll_back(agent, to=release, by=governor, reason="again")
+    assert second.agent == agent
+
+
+def test_one_does_not_go_back_to_somebody_elses_release(release, governor):
+    other = factories.agent("desk")
+    with pytest.raises(errors.Invalid, match="is not a release of refunds"):
+        publishing.roll_back(release.agent, to=other.release, by=governor, reason="mixed up")
+
+
+def test_who_switched_in_between_makes_a_roll_back_start_over(release, bundle, governor):
+    publishing.publish(next_version(bundle), by=governor)
+    seen = Agent.objects.select_related("release", "team").get()
+    publishing.publish(next_version(bundle, "1.2"), by=governor)
+    with pytest.raises(errors.Conflict, match="at the same moment"):
+        publishing.roll_back(seen, to=Release.objects.get(version="1.0"), by=governor, reason="worse")
+
+
+# --- drafts ----------------------------------------------------------------------------------------------------------
+def test_a_draft_is_tried_in_the_sandbox_and_changes_nothing_that_is_live(release, bundle, olga, stranger):
+    bundle["agent"]["purpose"] = "Something else."
+    attempt = next_version(bundle, tools=["test.note"], tiers={})
+    with pytest.raises(errors.Forbidden):
+        publishing.draft(attempt, by=stranger)
+    draft = publishing.draft(attempt, by=olga)
+    agent = Agent.objects.get()
+    assert (draft.state, agent.release, agent.purpose) == ("draft", release, "Gives money back where that is right.")
+    assert not ToolGrant.objects.filter(tool="test.note").exists()
+    assert draft.version.startswith("1.1-draft.")
+    assert publishing.draft(attempt, by=olga) == draft
+    run = factories.run(agent, by=olga, release=draft)
+    assert (run.environment, run.release) == ("sandbox", draft)
+
+
+def test_a_draft_of_a_new_agent_leaves_the_version_free_for_publishing(bundle, governor, olga):
+    draft = publishing.draft(bundle, by=olga)
+    assert (draft.agent.release, draft.agent.environment) == (None, "sandbox")
+    release = publishing.publish(bundle, by=governor)
+    assert (release.version, release.agent.environment) == ("1.0", "live")
+
+
+# --- on the command line ---------------------------------------------------------------------------------------------
+def told(*words: str) -> str:
+    out = io.StringIO()
+    call_command("release", *words, stdout=out)
+    return out.getvalue()
+
+
+def test_the_commands_publish_compare_and_go_back(tmp_path: Path, governor):
+    file = tmp_path / "refunds.toml"
+    file.write_text(TOML)
+    assert told("publish", str(file), "--as", "gwen").startswith("refunds 1.0 is live, digest ")
+    assert "refunds 1.0 is published already and live" in told("publish", str(file))
+    file.write_text(TOML.replace('"1.0"', '"1.1"').replace("a small coffee company.", "Brambleway.\\nBe brief."))
+    told("publish", str(file))
+    assert "prompts.system\n- You work for a small coffee company.\n+ You work for Brambleway.\n+ Be brief." in told(
+        "diff", "refunds", "1.0", "1.1"
+    )
+    assert told("roll-back", "refunds", "1.0", "--reason", "too brief") == "refunds runs 1.0 again.\n"
+    lines = told("list", "refunds").splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["1.1", "retired"], ["1.0", "live"]]
+    assert AuditEntry.objects.filter(verb="release.published").first().by == governor
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["publish", "missing.toml"], "missing.toml cannot be read: No such file or directory"),
+        (["publish", "broken.toml"], r"broken\.toml is not TOML: .*line 1"),
+        (["list", "nobody"], "There is no agent called 'nobody'"),
+        (["diff", "refunds", "1.0", "9.9"], r"refunds has no release 9\.9\. It has 1\.0"),
+    ],
+)
+def test_a_command_that_cannot_work_says_so_in_one_sentence(tmp_path, monkeypatch, release, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    Path("broken.toml").write_text("version = 1.0.0\n")
+    with pytest.raises(CommandError, match=sentence):
+        told(*words)
