@@ -240,6 +240,8 @@ class Supervisor:
             lambda: self.stopping.hurry or not any(child.lives() for child in self.children), seconds=GRACE
         )
         for child in self.children:
+            if child.lives() and not self.stopping.hurry:
+                self.journal.say("cockpit", f"{child.job.name} has not ended within {GRACE:.0f} s and is killed.")
             child.collect()
         for server in reversed(self.servers):
             server.stop()

@@ -5,6 +5,7 @@ at twice the rate of the same work through Django's cursor. Every statement that
 fencing token; none of them touches a row when another driver holds the run.
 """
 
+import atexit
 import json
 import os
 import re
@@ -165,6 +166,10 @@ def close() -> None:
         if _pool is not None and _pool_of[0] == os.getpid():
             _pool.close()
         _pool = None
+
+
+# A pool left open keeps Python 3.13 from exiting: its threads can no longer end by then.
+atexit.register(close)
 
 
 @contextmanager

@@ -170,6 +170,7 @@ def test_two_live_side_by_side_and_a_killed_one_starts_again_where_it_was(up, tm
     assert third.get("/healthz")[0] == 200
     assert up.get("/healthz")[0] == 200
     assert third.ask_to_stop(signal.SIGTERM) == 0
+    assert "has not ended within" not in third.said
     assert not third.running()
     assert not (tmp_path / "var" / "run" / "cockpit.json").exists()
 
