@@ -29,16 +29,12 @@ def of_json(value: Any) -> int:
 
 def of_messages(messages: Iterable[Json]) -> int:
     """Tokens of a conversation in OpenTelemetry form: what its parts say, not how we wrap them."""
-    total = 0
-    for message in messages:
-        for part in message.get("parts", ()):
-            said = {key: value for key, value in part.items() if key not in {"type", "id"}}
-            total += (
-                of_text(said["content"])
-                if set(said) == {"content"} and isinstance(said["content"], str)
-                else (of_json(said))
-            )
-    return total
+    return sum(_of_part(part) for message in messages for part in message.get("parts", ()))
+
+
+def _of_part(part: Json) -> int:
+    said = {key: value for key, value in part.items() if key not in {"type", "id"}}
+    return of_text(said["content"]) if isinstance(said.get("content"), str) and len(said) == 1 else of_json(said)
 
 
 def of_request(

@@ -137,6 +137,8 @@ class _Call:
 
 
 def _model(link: Json) -> Model:
+    if not (link.get("provider") and link.get("model")):
+        raise _misconfigured(f"A model of the chain says {link!r}; it needs a provider and a model.")
     if link.get("provider") == PROVIDER:
         return SimulatedModel(link["model"])
     from agents.llm import providers  # a provider's library is 60 MB that workers without real models never need
@@ -152,8 +154,7 @@ def _names(link: Json) -> tuple[str, str]:
 def _tries(settings: Json) -> int:
     tries = settings.get("attempts", ATTEMPTS)
     if isinstance(tries, bool) or not isinstance(tries, int) or tries < 1:
-        sentence = f"The setting attempts is {tries!r}; it takes a whole number from 1 up."
-        raise errors.OutsideError(sentence, kind="configuration", permanent=True)
+        raise _misconfigured(f"The setting attempts is {tries!r}; it takes a whole number from 1 up.")
     return tries
 
 
@@ -170,8 +171,7 @@ def _pause(error: Exception) -> bool | float:
 def _nobody(failures: Sequence[errors.OutsideError]) -> errors.OutsideError:
     """One error for a whole chain: trying again helps if it may help with any of its models."""
     if not failures:
-        sentence = "The release names no model; a chain needs at least one {provider, model}."
-        return errors.OutsideError(sentence, kind="configuration", permanent=True)
+        return _misconfigured("The release names no model; a chain needs at least one {provider, model}.")
     if len(failures) == 1:
         return failures[0]
     last = next((error for error in reversed(failures) if not error.permanent), failures[-1])
@@ -183,3 +183,7 @@ def _nobody(failures: Sequence[errors.OutsideError]) -> errors.OutsideError:
         billed=any(error.billed for error in failures),
         retry_after=min(waits, default=None),
     )
+
+
+def _misconfigured(sentence: str) -> errors.OutsideError:
+    return errors.OutsideError(sentence, kind="configuration", permanent=True)

@@ -51,9 +51,7 @@ _inherited: list[object] = []
 
 def connected(link: Json) -> "ChatModel":
     """The model that a link of a chain names. What is missing is said in one sentence, before anything is sent."""
-    provider, model = str(link.get("provider") or ""), str(link.get("model") or "")
-    if not provider or not model:
-        raise _misconfigured(f"A model of the chain says {link!r}; it needs a provider and a model.")
+    provider, model = str(link["provider"]), str(link["model"])
     base_url = str(link.get("base_url") or (OPENAI if provider == "openai" else ""))
     if not base_url.startswith(("http://", "https://")):
         raise _misconfigured(f"The model {provider}/{model} needs a base_url such as https://models.example.com/v1.")

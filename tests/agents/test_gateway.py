@@ -312,6 +312,7 @@ def test_a_missing_key_is_one_sentence_and_nothing_is_sent(
         ([], {}, "names no model"),
         ([{"provider": "roastery", "model": "bean-1"}], {}, "roastery/bean-1 needs a base_url such as https://"),
         ([{"provider": "roastery"}], {}, "needs a provider and a model"),
+        ([{"provider": "simulated"}], {}, "needs a provider and a model"),
         (None, {"temprature": 1}, "'temprature' means nothing to a model; it takes frequency_penalty,"),
         (None, {"attempts": 0}, "attempts is 0; it takes a whole number from 1 up"),
     ],
