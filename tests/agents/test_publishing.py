@@ -272,7 +272,7 @@ def test_of_two_who_publish_at_once_one_is_told(release, bundle, governor):
             "[settings] headers.Authorization looks like a secret. A release is shown to people: put it into an "
             "environment variable and name that one as key_env.",
         ),
-        ("tools.1", "test.refnd", "tools: There is no tool called 'test.refnd'. Did you mean test.refund?"),
+        ("tools.1", "test.refundx", "tools: There is no tool called 'test.refundx'. Did you mean test.refund?"),
         ("tools", ["test.echo", "test.echo"], "tools names test.echo twice."),
         ("tiers|test.echo", 5, "[tiers] test.echo is 5; it should be less than or equal to 4."),
         ("tiers|test.note", 2, "[tiers] test.note: test.note is not among tools. Add it to tools."),
