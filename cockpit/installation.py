@@ -90,7 +90,7 @@ class Installation:
             self._note("The database is prepared")
 
     def _start_jobs(self) -> None:
-        for job in jobs(port=self.port, workers=self.workers):
+        for job in jobs(port=self.port, workers=self.workers, demo=self.demo):
             self.supervisor.add(job)
 
     def _await_web(self) -> None:
@@ -115,7 +115,7 @@ class Installation:
         self.journal.say("cockpit", f"{sentence} ({time.monotonic() - self.began:.1f} s)")
 
 
-def jobs(*, port: int, workers: int) -> list[Job]:
+def jobs(*, port: int, workers: int, demo: bool) -> list[Job]:
     """What runs beside the servers. Workers and clock may be killed at any moment without loss: leases see to that."""
     models = ["--pool", "threads", "--concurrency", "16", "--queues", "control,model"]
     tools = ["--pool", "prefork", "--concurrency", "2", "--queues", "tool,bulk"]
@@ -123,7 +123,7 @@ def jobs(*, port: int, workers: int) -> list[Job]:
         Job("web", _granian(port)),
         *(Job(name, _celery(name, *models), SIGKILL) for name in (f"model{n}" for n in range(1, workers + 1))),
         Job("tool", _celery("tool", *tools), SIGKILL),
-        Job("tick", _manage("tick"), SIGKILL),
+        Job("tick", _manage("tick", *(["--demo"] if demo else [])), SIGKILL),
     ]
 
 

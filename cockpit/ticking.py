@@ -5,12 +5,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
 
 from agents.runs import hotpath, interventions, recovery, rollups
+from cockpit.brambleway import work
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,16 @@ JOBS = (
 )
 
 
-def tick(stopping: threading.Event) -> None:
+DEMO = Job("brambleway", 9.0, work.arrive)
+"""Only where the demo fleet is: something new comes in."""
+
+
+def tick(stopping: threading.Event, jobs: Sequence[Job] = JOBS) -> None:
     """Run every job when it is due until told to stop; one that fails is logged and tried again, the others go on."""
     name = f"tick:{socket.gethostname()}:{os.getpid()}"
-    due = dict.fromkeys(JOBS, 0.0)
+    due = dict.fromkeys(jobs, 0.0)
     while not stopping.is_set():
-        for job in JOBS:
+        for job in jobs:
             if time.monotonic() >= due[job]:
                 due[job] = time.monotonic() + job.every
                 attempt(job)

@@ -7,6 +7,7 @@ the next one asks the program again with the stored history and goes on.
 import logging
 import time
 from dataclasses import replace
+from decimal import Decimal
 from uuid import UUID
 
 from django.db import connection
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 YIELD_STEPS = 50
 YIELD_SECONDS = 60.0
 POISONED_AFTER = 5
+MOST_STEPS = 1000  # where a release sets no limit of its own: no run goes round for ever
 
 
 def drive(run_id: UUID) -> None:
@@ -217,18 +219,19 @@ class Driver:
 
 def exceeded(claim: Claim) -> tuple[str, str] | None:
     """The first limit this run is at, and the sentence that says so."""
-    limits = claim.release.bundle.get("limits", {})
+    limits = {key: value for key, value in claim.release.bundle.get("limits", {}).items() if value is not None}
     at = steps.now()
     if claim.deadline_at and at >= claim.deadline_at:
         return "deadline", f"The deadline was {claim.deadline_at:%Y-%m-%d %H:%M:%S} UTC."
-    if claim.steps_done >= limits.get("steps", 1000):
-        return "steps", f"The release allows {limits.get('steps', 1000)} steps."
+    most = limits.get("steps", MOST_STEPS)
+    if claim.steps_done >= most:
+        return "steps", f"The release allows {most} steps."
     used = claim.tokens_in + claim.tokens_out
-    if used >= limits.get("tokens", float("inf")):
+    if "tokens" in limits and used >= limits["tokens"]:
         return "tokens", f"The release allows {limits['tokens']} tokens; {used} are used."
-    if "cost_usd" in limits and claim.cost >= type(claim.cost)(str(limits["cost_usd"])):
+    if "cost_usd" in limits and claim.cost >= Decimal(str(limits["cost_usd"])):
         return "cost", f"The release allows ${limits['cost_usd']}; ${claim.cost:f} is spent."
     seconds = (at - claim.started_at).total_seconds()
-    if seconds >= limits.get("wall_s", float("inf")):
+    if "wall_s" in limits and seconds >= limits["wall_s"]:
         return "wall_time", f"The release allows {limits['wall_s']} s from the first step; {seconds:.0f} s have passed."
     return None

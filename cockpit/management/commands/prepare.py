@@ -37,3 +37,4 @@ class Command(BaseCommand):
 
 def _demo() -> None:
     demo.people()
+    demo.fleet()
