@@ -24,6 +24,7 @@ HINTS = {
     Decision.Answer.OUTCOME: "You have done it, or know that it was done; the agent goes on with what you post.",
     Decision.Answer.ABSENT: "It did not happen; the agent does it now.",
 }
+UNTOLD = "It stays unknown and is not tried again; the agent is told why."
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def _choices(approval: Approval) -> list[Choice]:
     offered = [
         one for one in approval.answers if one != Decision.Answer.EDIT or decisions.can_check_arguments(approval.tool)
     ]
-    return [Choice(key, answer, HINTS[answer]) for key, answer in enumerate(offered, 1)]
+    hints = HINTS | ({Decision.Answer.REJECT: UNTOLD} if approval.kind == Approval.Kind.IN_DOUBT else {})
+    return [Choice(key, answer, hints[answer]) for key, answer in enumerate(offered, 1)]
 
 
 def _story(approval: Approval) -> list[Step]:

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from django.dispatch import receiver
 
 from agents import signals
+from approvals import signals as asked
 from cockpit import live
 
 
@@ -43,7 +44,7 @@ def tell_of_money(sender: object, **_: Any) -> None:
     tell("costs")
 
 
-@receiver([signals.step_held, signals.step_doubted, signals.step_closed])
-def tell_of_question(sender: object, **_: Any) -> None:
-    """A question to people came or went."""
-    tell("approvals", "fleet")
+@receiver([asked.approval_opened, asked.approval_decided, asked.approval_superseded])
+def tell_of_question(sender: object, approval_id: UUID, run_id: UUID, **_: Any) -> None:
+    """A question to people came, was answered or went."""
+    tell("approvals", f"approval:{approval_id}", f"run:{run_id}", "fleet", "audit")

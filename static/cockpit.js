@@ -4,6 +4,7 @@ import "./js/dialogs.js";
 import "./js/toasts.js";
 import "./js/requests.js";
 import "./js/rows.js";
+import "./js/answers.js";
 import "./js/palette.js";
 import "./js/preferences.js";
 import "./js/charts.js";

@@ -8,5 +8,6 @@ document.addEventListener("change", (event) => {
   const answer = event.target.value;
   form.elements.reason.required = answer === "reject";
   if (form.elements.outcome) form.elements.outcome.required = answer === "outcome";
-  if (hasKeyboard.matches) form.querySelector(`[data-first~="${answer}"]`)?.focus();
+  // Afterwards: the key that chose would be typed into the field that it leads to.
+  if (hasKeyboard.matches) setTimeout(() => form.querySelector(`[data-first~="${answer}"]`)?.focus());
 });

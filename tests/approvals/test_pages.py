@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from uuid_utils.compat import uuid7
 
 from agents import signals
-from agents.models import Run, User
+from agents.models import Run, Team, User
 from approvals.models import SLO, Approval, Decision
 from tests import factories
 from tests.approvals import questions
@@ -235,7 +235,7 @@ def test_the_header_says_how_many_are_answered_in_time(rhea: User, browse: Brows
     text = inbox(browse(rhea))
     assert "50.0\u00a0% decided within 15\u00a0min today" in text
     assert "3 decided, 1 overdue now" in text
-    assert "late; silence approves nothing" in text
+    assert "late, but silence approves nothing" in text
 
 
 def test_a_fragment_is_what_the_page_would_show_there(approval: Approval, rhea: User, browse: Browse) -> None:
@@ -280,3 +280,17 @@ def test_lists_ask_the_database_as_often_for_many_as_for_one(
     ):
         with django_assert_max_num_queries(most):
             client.get(address)
+
+
+def test_open_pages_hear_of_a_question_and_of_its_answer(
+    team: Team, rhea: User, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("cockpit.live.announce", lambda *topics: told.extend(topics))
+    with django_capture_on_commit_callbacks(execute=True):
+        approval = questions.held()
+    assert {"approvals", f"approval:{approval.pk}", f"run:{approval.run_id}"} <= set(told)
+    told.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        questions.settle(approval, by=rhea)
+    assert {"approvals", f"approval:{approval.pk}", f"run:{approval.run_id}"} <= set(told)
