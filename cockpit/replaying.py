@@ -16,8 +16,9 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents import errors
-from agents.models import Permission, Run, Team, User, Worker
+from agents.models import Permission, Release, Run, Team, User, Worker
 from agents.runs import replay
+from agents.runs.recorded.content import digest
 from agents.runs.recorded.reading import read
 from agents.runs.recorded.recording import Counts, Fault, Recording, Severity
 from agents.runs.recorded.tally import counted
@@ -39,6 +40,7 @@ class Replay:
     approver: User | None = None
     expected: dict[UUID, Counts] = field(default_factory=dict)
     states: dict[UUID, str] = field(default_factory=dict)
+    releases: dict[str, Release] = field(default_factory=dict)
     decided: int = 0
 
     def enqueue(self, paths: Iterable[Path]) -> Iterator[Run | Fault]:
@@ -48,12 +50,20 @@ class Replay:
 
     def _enqueue(self, recording: Recording) -> Run | Fault:
         try:
-            run = replay.enqueue(recording, team=self.team, prefix=self.prefix)
+            run = replay.enqueue(recording, release=self._release(recording))
         except (errors.DomainError, DataError) as error:
             return Fault(recording.file, recording.line, str(error), Severity.SKIPPED, run_id=recording.run_id)
         self.expected[run.pk] = counted(recording)
         self.states[run.pk] = run.state
         return run
+
+    def _release(self, recording: Recording) -> Release:
+        """Registered once for all runs of the same agent."""
+        slug = replay.slug(recording, prefix=self.prefix)
+        same = digest({"slug": slug, **replay.bundle(recording)})
+        if same not in self.releases:
+            self.releases[same] = replay.register(slug, recording, team=self.team)
+        return self.releases[same]
 
     def decide(self) -> None:
         """Approve what these runs ask, through the verb that everybody uses; somebody who was faster is welcome."""

@@ -28,12 +28,11 @@ COLUMNS = dict(zip(TOKENS, ("tokens_in", "tokens_out", "cache_read", "cache_writ
 
 
 @transaction.atomic
-def enqueue(recorded: Recorded, *, team: Team, by: User | None = None, prefix: str = "") -> Run:
-    """Queue one run that follows the recording, registering its agent and release if need be: all of it or nothing.
+def enqueue(recorded: Recorded, *, release: Release, by: User | None = None) -> Run:
+    """Queue one run of that release that follows the recording, which is kept with it: both or neither.
 
     Started by nobody (`by=None`), so that every reviewer may decide what it asks: a starter could not.
     """
-    release = register(recorded, team=team, by=by, prefix=prefix)
     what = content(recorded)
     kept, _ = Recording.objects.get_or_create(
         digest=digest(what), defaults={"source_id": recorded.run_id, "content": what}
@@ -48,12 +47,13 @@ def enqueue(recorded: Recorded, *, team: Team, by: User | None = None, prefix: s
     )
 
 
-def register(recorded: Recorded, *, team: Team, by: User | None = None, prefix: str = "") -> Release:
+@transaction.atomic
+def register(slug: str, recorded: Recorded, *, team: Team, by: User | None = None) -> Release:
     """The release of this recording's agent. Equal content finds the one there is; other content is a new version."""
-    agent = _agent(recorded, team=team, by=by, slug=slug(recorded, prefix=prefix))
+    agent = _agent(recorded, team=team, by=by, slug=slug)
     what = {"agent": {"slug": agent.slug, "name": agent.name}, **bundle(recorded)}
     name = digest(what)
-    found: Release | None = agent.releases.select_related("agent").filter(digest=name).first()
+    found: Release | None = agent.releases.select_related("agent__team").filter(digest=name).first()
     return found or _publish(agent, what, name, by=by)
 
 

@@ -4,9 +4,9 @@ The workers of a running cockpit do the work; this queues, watches and tells. Re
 runs of the same agents and releases; a recording whose agent, prompt, tools or model differ publishes a new version.
 """
 
-import sys
 import time
 from argparse import ArgumentParser
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         place = team_for(approver, team)
         require_may_decide(approver, place)
         replay = Replay(team=place, prefix=agent_prefix, approver=approver)
-        self.began = time.monotonic()
+        self.began = self.told_at = time.monotonic()
         try:
             skipped = self.enqueue(replay, paths)
             self.watch(replay)
@@ -65,10 +65,13 @@ class Command(BaseCommand):
         for found in replay.enqueue(paths):
             if isinstance(found, Run):
                 agents.add(found.agent_id)
+                self.tell(f"{_many(len(replay.expected), 'run')} queued")
                 continue
             self.stderr.write(str(found))
             skipped += found.severity is Severity.SKIPPED
             noticed += found.severity is Severity.NOTICED
+        if self.stdout.isatty():
+            self.stdout.write("")
         self.stdout.write(
             f"{_many(len(replay.expected), 'run')} of {_many(len(agents), 'agent')} queued for {replay.team}; "
             f"{_many(releases.count() - before, 'new release')}, {skipped} skipped, {_many(noticed, 'remark')}."
@@ -77,40 +80,40 @@ class Command(BaseCommand):
 
     def watch(self, replay: Replay) -> None:
         """Decide and look until all has ended, or only people could move what is left."""
-        shown = replay.look()
-        moved_at = said_at = time.monotonic()
+        shown, moved_at = replay.look(), time.monotonic()
         while replay.unfinished:
             replay.decide()
             before, shown = shown, replay.look()
-            now = time.monotonic()
-            moved_at = now if shown != before else moved_at
-            if self.stdout.isatty() or now - said_at >= SAY_EVERY:
-                self.say(replay)
-                said_at = now
-            if not replay.is_moving and (replay.approver is None or now - moved_at > PATIENCE):
+            moved_at = moved_at if shown == before else time.monotonic()
+            self.tell(self.progress(replay, shown))
+            is_stuck = time.monotonic() - moved_at > PATIENCE
+            if not replay.is_moving and (replay.approver is None or is_stuck):
                 break
-            if now - moved_at > PATIENCE and not somebody_works():
+            if is_stuck and not somebody_works():
                 raise CommandError(
-                    f"No worker is running: {_many(len(replay.unfinished), 'run')} stay queued. Start the cockpit with "
-                    "`make up` (or workers of your own); they go on by themselves."
+                    f"No worker is running; {_many(len(replay.unfinished), 'run')} will go on by themselves as soon as "
+                    "one is. Start the cockpit with `make up`, or a Celery worker of your own."
                 )
             time.sleep(LOOK_EVERY)
         if self.stdout.isatty():
             self.stdout.write("")
 
-    def say(self, replay: Replay) -> None:
-        """Counts, rate and time left, on one line that is rewritten where the terminal can."""
-        states = replay.look()
+    def progress(self, replay: Replay, states: Counter[str]) -> str:
+        """How many are done, how fast, and how long the rest will take at that rate."""
         done = sum(states[state] for state in Run.ENDED)
         rate = done / max(time.monotonic() - self.began, 0.001)
-        left = f"{(len(replay.states) - done) / rate:.0f} s left" if done else "…"
-        parts = [f"{done}/{len(replay.states)} ended"]
-        parts += [f"{count} {state}" for state, count in sorted(states.items()) if state != Run.State.COMPLETED]
-        line = " · ".join([*parts, f"{rate:.1f} runs/s", left])
+        open_states = sorted(state for state in states if state not in Run.ENDED)
+        parts = [f"{done}/{len(replay.states)} ended", *(f"{states[state]} {state}" for state in open_states)]
+        left = f"{(len(replay.states) - done) / rate:.0f} s left" if done else "no end in sight yet"
+        return " · ".join([*parts, f"{rate:.1f} runs/s", left])
+
+    def tell(self, line: str) -> None:
+        """Where it stands: one line that is rewritten on a terminal, now and then a new one elsewhere."""
         if self.stdout.isatty():
             self.stdout.write(f"\r\x1b[K{line}", ending="")
-            sys.stdout.flush()
-        else:
+            self.stdout.flush()
+        elif time.monotonic() - self.told_at >= SAY_EVERY:
+            self.told_at = time.monotonic()
             self.stdout.write(line)
 
     def sum_up(self, replay: Replay, skipped: int) -> None:
