@@ -89,6 +89,7 @@ def _page(request: Request, found: Run) -> dict[str, Any]:
         "now": timezone.now(),
         "step": chosen,
         "payload": payload,
+        "asks_people": bool(chosen and (chosen.answer or chosen.state in {Step.State.HELD, Step.State.IN_DOUBT})),
         "given": pretty(_arguments(payload.input)) if payload else "",
         "returned": pretty(payload.output) if payload else "",
         "in_force": pretty(chosen.in_force) if chosen else "",
@@ -127,7 +128,7 @@ def _permissions(actor: User, found: Run) -> dict[str, Any]:
     may = actor.may(Permission.STEER, found.team_id)
     why = "" if may else f"Steering takes the role operator in {found.team}."
     if found.is_ended:
-        why = f"This run is {found.get_state_display()}; nothing more will happen to it."
+        why = f"This run is {found.state}; nothing more will happen to it."
     return {"may_steer": may and not found.is_ended, "why_not": why}
 
 

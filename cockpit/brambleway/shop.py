@@ -110,7 +110,9 @@ def ticket(number: int) -> dict[str, Any] | None:
     return dict(row) if row else None
 
 
-def once(key: str, kind: str, record: str, change: tuple[str, tuple[Any, ...]], result: dict[str, Any]) -> dict[str, Any]:
+def once(
+    key: str, kind: str, record: str, change: tuple[str, tuple[Any, ...]], result: dict[str, Any]
+) -> dict[str, Any]:
     """Do `change` under an idempotency key; the same key again changes nothing and answers as the first time did."""
     with books() as connection:
         seen = connection.execute("SELECT result FROM effects WHERE key = ?", (key,)).fetchone()

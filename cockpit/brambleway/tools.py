@@ -76,7 +76,9 @@ def _refund_preview(order: int, amount: Decimal) -> list[dict[str, Any]]:
     found = shop.order(order)
     if found is None:
         return []
-    return [{"what": f"order {order} paid", "before": f"€{found['paid']:.2f}", "after": f"€{found['paid'] - amount:.2f}"}]
+    return [
+        {"what": f"order {order} paid", "before": f"€{found['paid']:.2f}", "after": f"€{found['paid'] - amount:.2f}"}
+    ]
 
 
 @tool(
@@ -112,7 +114,9 @@ def refund(context: ToolContext, order: int, amount: Decimal) -> dict[str, Any]:
 def recharge(context: ToolContext, order: int, amount: Decimal) -> dict[str, Any]:
     """Undo a refund: charge the customer again. `amount` in euros."""
     change = ("UPDATE orders SET paid = paid + ?, status = 'delivered' WHERE id = ?", (float(amount), order))
-    return shop.once(context.idempotency_key, "recharge", str(order), change, {"order": order, "charged": f"{amount:.2f}"})
+    return shop.once(
+        context.idempotency_key, "recharge", str(order), change, {"order": order, "charged": f"{amount:.2f}"}
+    )
 
 
 @tool("carrier.quote", tier=1, timeout=timedelta(seconds=15))
@@ -121,10 +125,7 @@ def quote(context: ToolContext, order: int) -> dict[str, Any]:
     found = _order(order)
     context.cancellation.wait(random.Random(f"{context.seed}q").uniform(0.4, 3.0))  # noqa: S311
     context.cancellation.raise_if_set()
-    return {"order": order, "city": found["city"], "euros": 8 + len(found["city"]), "abroad": found["city"] in ABROAD}
-
-
-ABROAD = {"Wien", "Dublin", "Zürich", "Basel", "Graz", "Verona"}
+    return {"order": order, "city": found["city"], "euros": 8 + len(found["city"])}
 
 
 def _booking_touches(order: int) -> Iterator[Touched]:
@@ -147,19 +148,26 @@ def book(context: ToolContext, order: int) -> dict[str, Any]:
     context.cancellation.wait(chance.uniform(0.5, 4.0))
     context.cancellation.raise_if_set()
     if chance.random() < 0.4:
-        raise ToolError("The carrier's booking line is down; they say to try later.", permanent=False, kind="carrier_down")
+        raise ToolError(
+            "The carrier's booking line is down; they say to try later.", permanent=False, kind="carrier_down"
+        )
     change = ("UPDATE orders SET status = 'shipped' WHERE id = ?", (order,))
     result = {"order": order, "booking": f"BW{order}{context.seq}", "city": found["city"]}
     return shop.once(context.idempotency_key, "booking", str(order), change, result)
 
 
+def _visit_touches(ticket: int) -> Iterator[Touched]:
+    found = shop.ticket(ticket)
+    yield Touched("visit", str(ticket), customer=found["customer"] if found else "")
+
+
 @tool(
-    "customs.declare",
+    "repairs.arrange",
     tier=4,
     writes=True,
-    says=lambda order: f"File the customs form for order {order} ({_whose(order)})",
-    touches=_booking_touches,
+    says=lambda ticket: f"Call about ticket {ticket} and agree a day for the repair",
+    touches=_visit_touches,
 )
-def declare(order: int) -> dict[str, Any]:
-    """File a customs declaration. The office takes it on paper only: a person does it and posts the number."""
-    raise ToolError("Customs forms are filed by a person.")
+def arrange(ticket: int) -> dict[str, Any]:
+    """Agree a day for a repair with the café. Cafés want to talk to somebody: a person calls and posts the day."""
+    raise ToolError("Repairs are arranged by a person on the phone.")

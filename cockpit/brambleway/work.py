@@ -3,6 +3,7 @@
 import random
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from agents.models import Agent, Run, Team
 from agents.registry import publishing
@@ -28,7 +29,9 @@ def settle() -> None:
 def arrive(*, number: int = 1, chance: random.Random | None = None) -> int:
     """Start up to `number` runs for whatever comes in; how many were started."""
     chance = chance or random.Random()  # noqa: S311 - who asks what next is no secret
-    agents = {agent.slug: agent for agent in Agent.objects.filter(slug__in=AGENTS, frozen_at=None).select_related("release")}
+    agents = {
+        agent.slug: agent for agent in Agent.objects.filter(slug__in=AGENTS, frozen_at=None).select_related("release")
+    }
     open_runs = Run.objects.live().filter(agent__in=agents.values())
     if not agents or open_runs.count() >= MOST_OPEN:
         return 0
@@ -36,23 +39,24 @@ def arrive(*, number: int = 1, chance: random.Random | None = None) -> int:
     started = 0
     for _ in range(number):
         slug = chance.choices(AGENTS, [6, 2, 3])[0]
-        objective = ask(slug, chance)
-        if slug not in agents or (is_full and (slug == "refunds" or "customs" in objective)):
+        objective, facts = ask(slug, chance)
+        if slug not in agents or (is_full and (slug == "refunds" or "drips" in objective)):
             continue
-        starting.start(agents[slug], objective=objective, by=None)
+        starting.start(agents[slug], objective=objective, input=facts, by=None)
         started += 1
     return started
 
 
-def ask(slug: str, chance: random.Random) -> str:
-    """What somebody wants of an agent, in a sentence."""
+def ask(slug: str, chance: random.Random) -> tuple[str, dict[str, Any]]:
+    """What somebody wants of an agent: a sentence, and facts for a pipeline."""
     number = chance.choice(shop.ORDERS)
     order = shop.order(number) or {"customer": "a café", "city": "town", "item": "coffee"}
     ticket = number - shop.ORDERS.start + shop.FIRST_TICKET
     if slug == "desk":
-        return f"Answer ticket {ticket} of {order['customer']}: {chance.choice(shop.QUESTIONS)}"
+        return f"Answer ticket {ticket} of {order['customer']}: {chance.choice(shop.QUESTIONS)}", {}
     if slug == "refunds":
-        return f"{order['customer']} says {chance.choice(shop.COMPLAINTS)}: decide ticket {ticket} about order {number}"
-    if chance.random() < 0.12:
-        return f"File the customs form for order {number} to {order['customer']} in {order['city']}"
-    return f"Ship order {number}, {order['item']}, to {order['customer']} in {order['city']}"
+        return (
+            f"{order['customer']} says {chance.choice(shop.COMPLAINTS)}: decide ticket {ticket} about order {number}",
+            {},
+        )
+    return f"Ship order {number}, {order['item']}, to {order['customer']} in {order['city']}", {"order": number}
