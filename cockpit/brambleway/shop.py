@@ -78,9 +78,10 @@ def _open_shop(connection: sqlite3.Connection) -> None:
     connection.executescript(
         """
         PRAGMA journal_mode = WAL;
-        CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, customer TEXT, city TEXT, item TEXT, total INTEGER,
-                                           paid INTEGER, status TEXT);
-        CREATE TABLE IF NOT EXISTS tickets (id INTEGER PRIMARY KEY, customer TEXT, about INTEGER, text TEXT, reply TEXT);
+        CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, customer TEXT, city TEXT, item TEXT,
+                                           total INTEGER, paid INTEGER, status TEXT);
+        CREATE TABLE IF NOT EXISTS tickets (id INTEGER PRIMARY KEY, customer TEXT, about INTEGER, text TEXT,
+                                            reply TEXT);
         CREATE TABLE IF NOT EXISTS effects (key TEXT PRIMARY KEY, kind TEXT, record TEXT, result TEXT,
                                             at TEXT DEFAULT CURRENT_TIMESTAMP);
         """
