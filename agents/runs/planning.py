@@ -33,7 +33,9 @@ def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | t
         action = act(claim, seq, "tool", ask.name, ask.arguments, tier=4, writes=False)
         known = ", ".join(bundle.get("tools", ())) or "none"
         reason = f"{ask.name} is not among the tools of release {claim.release.version} ({known})."
-        return Planned(seq, turn, ask, action), Result("refused", error_class="not_granted", error=reason, gate="grants")
+        return Planned(seq, turn, ask, action), Result(
+            "refused", error_class="not_granted", error=reason, gate="grants"
+        )
     try:
         spec = catalogue.get(ask.name)
     except errors.Missing as error:
@@ -50,22 +52,27 @@ def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | t
         action = act(claim, seq, "tool", ask.name, ask.arguments, tier=tier, writes=False)
         failure = Result("failed", error_class="invalid_arguments", error=error.message)
         return Planned(seq, turn, ask, action, spec), failure
-    return Planned(seq, turn, ask, described(claim, ask, spec, arguments, seq=seq, tier=tier), spec)
-
-
-def described(claim: Claim, ask: UseTool, spec: ToolSpec, arguments: Json, *, seq: int, tier: int) -> Action:
-    """The action with what its tool says of itself."""
     action = act(claim, seq, "tool", spec.name, arguments, tier=tier, writes=spec.writes, ask=ask)
+    try:
+        return Planned(seq, turn, ask, described(action, spec), spec)
+    except errors.OutsideError as error:
+        return Planned(seq, turn, ask, action, spec), Result("failed", error_class=error.kind, error=str(error))
+
+
+def described(action: Action, spec: ToolSpec) -> Action:
+    """The action with what its tool says of itself. Raises `errors.OutsideError` when the tool cannot say it."""
     if not spec.writes:
         return action
-    return replace_said(action, spec)
+    says, preview = invocation.describe(spec, action.arguments), tuple(invocation.preview(spec, action.arguments))
+    return replace(action, says=says, preview=preview)
 
 
 def replace_said(action: Action, spec: ToolSpec) -> Action:
-    """Fill in the act in plain words and what it would change."""
-    says = spec.says(**action.arguments) if spec.says else spec.name
-    preview = tuple(spec.preview(**action.arguments)) if spec.preview else ()
-    return replace(action, says=says, preview=preview)
+    """Describe an act anew after a person edited it; what cannot be described is refused where it would be done."""
+    try:
+        return described(action, spec)
+    except errors.OutsideError as error:
+        return replace(action, says=str(error), preview=())
 
 
 def act(

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 
-from agents import signals
+from agents import errors, signals
 from agents.contracts import (
     Action,
     Answer,
@@ -31,6 +31,7 @@ from agents.contracts import (
 from agents.models import Run, Touch
 from agents.runs import gates, hotpath
 from agents.runs.lease import Claim, Held
+from agents.tools import invocation
 from agents.tools.catalogue import ToolSpec
 
 
@@ -213,6 +214,10 @@ def touch(claim: Claim, step: Planned) -> None:
     if step.spec is None or not step.action.writes or step.spec.touches is None:
         return
     until = now() + step.spec.undoable_for if step.spec.undoable_for else None
+    try:
+        records = invocation.touched(step.spec, step.action.arguments)
+    except errors.OutsideError as error:
+        raise errors.Invalid(str(error)) from error
     Touch.objects.bulk_create(
         [
             Touch(
@@ -225,7 +230,7 @@ def touch(claim: Claim, step: Planned) -> None:
                 currency=touched.currency,
                 undoable_until=until,
             )
-            for touched in step.spec.touches(**step.action.arguments)
+            for touched in records
         ],
         ignore_conflicts=True,
     )

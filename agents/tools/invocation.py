@@ -70,37 +70,34 @@ def describe(spec: ToolSpec, arguments: Mapping[str, Any]) -> str:
     if spec.says is None:
         given = ", ".join(f"{name} {value}" for name, value in arguments.items())
         return f"{spec.name}: {given}" if given else spec.name
-    sentence: str = _told(spec, "says", spec.says, arguments, str)
-    return sentence
+    return str(_told(spec, "says", spec.says, arguments))
 
 
 def touched(spec: ToolSpec, arguments: Mapping[str, Any]) -> Sequence[Touched]:
     """The records an act would change; nothing for a tool that only reads."""
-    if spec.touches is None:
+    if (touches := spec.touches) is None:
         return ()
-    records: Sequence[Touched] = _told(spec, "touches", spec.touches, arguments, Sequence)
+    records: list[Touched] = _told(spec, "touches", lambda **given: list(touches(**given)), arguments)
     return records
 
 
 def preview(spec: ToolSpec, arguments: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """What would be different afterwards, `{what, before, after}` in JSON; empty when the tool cannot tell."""
-    if spec.preview is None:
+    if (told := spec.preview) is None:
         return ()
-    lines: Sequence[Mapping[str, Any]] = _jsonable(spec, _told(spec, "preview", spec.preview, arguments, Sequence))
+    lines: list[Mapping[str, Any]] = _told(
+        spec, "preview", lambda **given: _jsonable(spec, list(told(**given))), arguments
+    )
     return lines
 
 
-def _told(spec: ToolSpec, door: str, function: Callable[..., Any], arguments: Mapping[str, Any], kind: Any) -> Any:
+def _told(spec: ToolSpec, door: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """What a tool says about an act. An act that its own tool cannot describe is not done blindly: it fails."""
     try:
-        told = function(**arguments)
+        return function(**arguments)
     except Exception as error:
         message = f"{spec.name} could not tell what it would do: its `{door}` failed with {_words(error)}"
         raise errors.OutsideError(message, kind=door, permanent=True) from error
-    if not isinstance(told, kind):
-        message = f"{spec.name} could not tell what it would do: its `{door}` returned {type(told).__name__}."
-        raise errors.OutsideError(message, kind=door, permanent=True)
-    return told
 
 
 def _kind(error: BaseException) -> tuple[str, bool]:

@@ -218,7 +218,7 @@ def test_an_act_that_its_tool_cannot_describe_fails_instead_of_being_done_blindl
     spec = catalogue.get("testshop.mute")
     with pytest.raises(errors.OutsideError, match="`says` failed with KeyError: 'B-1'"):
         describe(spec, {"order": "B-1"})
-    with pytest.raises(errors.OutsideError, match="`touches` returned NoneType"):
+    with pytest.raises(errors.OutsideError, match="`touches` failed with TypeError"):
         touched(spec, {"order": "B-1"})
 
 
