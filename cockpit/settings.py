@@ -194,4 +194,8 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": setting("COCKPIT_LOG_LEVEL", "INFO")},
+    "loggers": {
+        "httpx2": {"level": "WARNING"},  # a line per request otherwise; what was asked is on the step
+        "stamina": {"level": "ERROR"},  # tries are kept on the step, with reason and cost
+    },
 }

@@ -13,10 +13,21 @@ from uuid_utils.compat import uuid7
 from agents import errors
 from agents.keyset import cut
 from agents.models import Agent, Control, Release, Run, Step, StepPayload, User
-from agents.registry.api import agents_named, visible_agent
+from agents.registry.api import Environment, agents_named, visible_agent
 from agents.runs import interventions, starting
-from agents.runs.shapes import ControlOut, RunItem, RunOut, StepOut, earliest_id, touches_by_seq
-from agents.wire import ActorRequest, Body, Filters, GivenMoment, Page, Several, Slugs
+from agents.runs.shapes import (
+    ControlOut,
+    Queue,
+    RunItem,
+    RunOut,
+    RunState,
+    StepKind,
+    StepOut,
+    StepState,
+    earliest_id,
+    touches_by_seq,
+)
+from agents.wire import ActorRequest, Body, Filters, GivenMoment, MomentFilter, Page, Several, Slugs
 
 runs = Router(tags=["runs"])
 freezes = Router(tags=["agents"])
@@ -29,7 +40,7 @@ class RunIn(Body):
     objective: str
     input: dict[str, Any] = {}
     release: str | None = None
-    queue: Run.Queue | None = None
+    queue: Queue | None = None
     deadline_at: GivenMoment | None = None
     request_id: UUID | None = None
 
@@ -48,18 +59,18 @@ class Asked(Body):
 class RunFilters(Filters):
     """Which runs."""
 
-    state: Annotated[list[Run.State], Several] = []
+    state: Annotated[list[RunState], Several] = []
     agent: Slugs = []
-    environment: Annotated[list[Agent.Environment], Several] = []
-    since: GivenMoment | None = None
-    until: GivenMoment | None = None
+    environment: Annotated[list[Environment], Several] = []
+    since: MomentFilter = None
+    until: MomentFilter = None
 
 
 class StepFilters(Filters):
     """Which steps, and whether with what went in and came out."""
 
-    state: Annotated[list[Step.State], Several] = []
-    kind: Annotated[list[Step.Kind], Several] = []
+    state: Annotated[list[StepState], Several] = []
+    kind: Annotated[list[StepKind], Several] = []
     payload: bool = True
 
 

@@ -39,7 +39,7 @@ def fail(claim: Claim, failure_class: str, why: str, *, result: Any = None) -> N
 
 def end(claim: Claim, state: str, *, result: Any = None, failure_class: str = "", failure: str = "") -> None:
     """One statement; then whoever listens is told."""
-    params = {
+    params: dict[str, Any] = {
         "run": claim.run_id,
         "token": claim.token,
         "state": state,
@@ -63,7 +63,13 @@ def announce(claim: Claim, state: str) -> None:
 
 def let_go(claim: Claim, state: str, *, waiting_for: str = "", wake_at: Any = None) -> None:
     """Give up the lease and put the run where it belongs. Call inside `steps.database()`, after `steps.guard`."""
-    params = {"run": claim.run_id, "token": claim.token, "state": state, "waiting_for": waiting_for, "wake_at": wake_at}
+    params: dict[str, Any] = {
+        "run": claim.run_id,
+        "token": claim.token,
+        "state": state,
+        "waiting_for": waiting_for,
+        "wake_at": wake_at,
+    }
     with connection.cursor() as cursor:
         cursor.execute(hotpath.LET_GO, params)
         hotpath.fenced(cursor.fetchone())

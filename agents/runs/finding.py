@@ -9,11 +9,11 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents import errors
-from agents.runs.models import Run, RunQuerySet
+from agents.runs.models import Run
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 NAMES = ("state", "agent", "cost", "since", "failure", "queue", "by")
@@ -93,6 +93,6 @@ FILTERS: dict[str, Any] = {
 }
 
 
-def find(runs: RunQuerySet, text: str) -> RunQuerySet:
+def find(runs: QuerySet[Run], text: str) -> QuerySet[Run]:
     """Runs that a query means."""
     return runs.filter(read(text).filters)

@@ -77,7 +77,7 @@ class Keeper:
                 self._renew()
 
     def _subscribe(self) -> Any:
-        client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5)
+        client: Any = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5)
         subscription = client.pubsub(ignore_subscribe_messages=True)
         subscription.subscribe(CANCELS)
         return subscription
@@ -99,7 +99,9 @@ class Keeper:
 
     def _renew_leases(self, held: dict[UUID, tuple[int, Cancellation]]) -> None:
         tokens = [token for token, _ in held.values()]
-        kept = dict(hotpath.rows(hotpath.RENEW, {"ids": list(held), "tokens": tokens, "lease": hotpath.LEASE_SECONDS}))
+        kept: dict[UUID, str] = dict(
+            hotpath.rows(hotpath.RENEW, {"ids": list(held), "tokens": tokens, "lease": hotpath.LEASE_SECONDS})
+        )
         for run_id, (_, cancellation) in held.items():
             if kept.get(run_id, "cancel") == "cancel":
                 cancellation.set()

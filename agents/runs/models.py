@@ -119,7 +119,9 @@ class Run(models.Model):
     asked = models.CharField(max_length=8, choices=Asked, default=Asked.NOTHING, blank=True)
     wake_at = models.DateTimeField(null=True, help_text="A waiting run's timer.")
     rung_at = models.DateTimeField(null=True)
-    rings = models.PositiveSmallIntegerField(default=0, help_text="Rings without a claim: doubles the pause before the next.")
+    rings = models.PositiveSmallIntegerField(
+        default=0, help_text="Rings without a claim: doubles the pause before the next."
+    )
     deaths = models.PositiveSmallIntegerField(default=0, help_text="Drivers lost since the last stored step.")
 
     # What it has done so far; each checkpoint adds to these.
@@ -169,7 +171,14 @@ class Run(models.Model):
         now = timezone.now()
         fields: dict[str, Any] = {"state": to, "changed_at": now, **also}
         if to in self.ENDED:
-            fields |= {"finished_at": now, "asked": "", "lease_until": None, "wake_at": None, "waiting_for": "", "xid": CurrentXid()}
+            fields |= {
+                "finished_at": now,
+                "asked": "",
+                "lease_until": None,
+                "wake_at": None,
+                "waiting_for": "",
+                "xid": CurrentXid(),
+            }
         # Fenced: whoever was driving learns at its next write that the run is no longer its own.
         fields["lease_token"] = F("lease_token") + 1
         if not Run.objects.filter(pk=self.pk, state__in=allowed).update(**fields):
@@ -253,7 +262,9 @@ class Step(models.Model):
     says = models.TextField(blank=True, default="", db_default="", help_text="The act in one plain sentence.")
     tier = models.PositiveSmallIntegerField(null=True)
     writes = models.BooleanField(default=False, db_default=False)
-    call_id = models.CharField(max_length=120, blank=True, default="", db_default="", help_text="The provider's; they repeat, so never a key.")
+    call_id = models.CharField(
+        max_length=120, blank=True, default="", db_default="", help_text="The provider's; they repeat, so never a key."
+    )
     idempotency_key = models.CharField(max_length=80, blank=True, default="", db_default="")
 
     confidence = models.FloatField(null=True)
@@ -358,7 +369,9 @@ class Control(models.Model):
     class Meta:
         indexes = [models.Index(fields=["run", "-asked_at"], name="control_run")]
         constraints = [
-            models.CheckConstraint(condition=Q(run__isnull=False) ^ Q(agent__isnull=False), name="control_of_one_thing"),
+            models.CheckConstraint(
+                condition=Q(run__isnull=False) ^ Q(agent__isnull=False), name="control_of_one_thing"
+            ),
         ]
 
     def __str__(self) -> str:

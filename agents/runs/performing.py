@@ -229,7 +229,7 @@ def perform_recorded(claim: Claim, step: Planned, recorded: Recorded) -> None:
     usage = recorded.usage or Usage()
     price = Price(recorded.cost, "recorded" if recorded.cost is not None else "unpriced")
     at = recorded.started_at or steps.now()
-    calls = ()
+    calls: tuple[BilledCall, ...] = ()
     if recorded.usage is not None or recorded.cost is not None:
         call = billed(claim, step, GATEWAY_ATTEMPTS, recorded.provider, recorded.model, usage, price, at)
         calls = (call,)

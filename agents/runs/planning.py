@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from agents import errors
-from agents.contracts import Action, AskModel, Json, UseTool
+from agents.contracts import UNKNOWN, Action, AskModel, Json, UseTool
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
 from agents.tools import catalogue, invocation
@@ -87,7 +87,6 @@ def act(
     ask: UseTool | None = None,
 ) -> Action:
     """An action of this run."""
-    extra = {"confidence": ask.confidence, "says": ask.says} if ask else {}
     return Action(
         run_id=claim.run_id,
         seq=seq,
@@ -102,5 +101,6 @@ def act(
         environment=claim.environment,
         tier=tier,
         writes=writes,
-        **extra,
+        confidence=ask.confidence if ask else UNKNOWN,
+        says=ask.says if ask else "",
     )

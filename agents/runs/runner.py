@@ -30,15 +30,18 @@ MOST_STEPS = 1000  # where a release sets no limit of its own: no run goes round
 
 def drive(run_id: UUID) -> None:
     """Drive a run until it ends, waits or is told to stop; one that is not free is left alone."""
-    claim = lease.take(run_id)
-    if claim is None:
-        return
-    signals.run_changed.send(Claim, run_id=run_id, agent_id=claim.agent_id, state="running")
+    if claim := lease.take(run_id):
+        drive_claimed(claim)
+
+
+def drive_claimed(claim: Claim) -> None:
+    """Drive a run that this process has claimed."""
+    signals.run_changed.send(Claim, run_id=claim.run_id, agent_id=claim.agent_id, state="running")
     try:
-        with keeper().keeping(run_id, claim.token) as cancellation:
+        with keeper().keeping(claim.run_id, claim.token) as cancellation:
             Driver(claim, cancellation).drive()
     except errors.Fenced:
-        log.info("run %s is in other hands; this driver changed nothing since", run_id)
+        log.info("run %s is in other hands; this driver changed nothing since", claim.run_id)
     finally:
         if not connection.in_atomic_block:
             connection.close()

@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from agents.models import Agent, Control, Run, Step, StepPayload, Touch
-from agents.registry.api import is_simulated
-from agents.wire import ConfidenceOut, Moment, Money, Out, Words
+from agents.registry.api import Environment, is_simulated
+from agents.wire import ConfidenceOut, Moment, Money, Out, Words, one_of
+
+RunState = Annotated[Run.State, one_of(Run.State)]
+Queue = Annotated[Run.Queue, one_of(Run.Queue)]
+StepState = Annotated[Step.State, one_of(Step.State)]
+StepKind = Annotated[Step.Kind, one_of(Step.Kind)]
+Verb = Annotated[Control.Verb, one_of(Control.Verb)]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -16,10 +22,10 @@ class ControlOut(Out):
     """What somebody asked of a run or an agent, and whether it has happened."""
 
     id: UUID
-    verb: Control.Verb
+    verb: Verb
     run: UUID | None
     agent: str | None
-    state: Run.State | None
+    state: RunState | None
     by: str | None
     reason: Words
     request_id: UUID
@@ -45,13 +51,13 @@ class RunItem(Out):
     agent: str
     release: str
     team: str
-    environment: Agent.Environment
+    environment: Environment
     simulated: bool
     objective: str
-    state: Run.State
+    state: RunState
     asked: Words
     waiting_for: Words
-    queue: Run.Queue
+    queue: Queue
     started_by: str | None
     created_at: Moment
     started_at: Moment | None
@@ -135,9 +141,9 @@ class StepOut(Out):
 
     seq: int
     turn: int
-    kind: Step.Kind
+    kind: StepKind
     name: str
-    state: Step.State
+    state: StepState
     attempt: int
     says: Words
     tier: int | None

@@ -249,7 +249,7 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
     usage, amount = result.usage, (result.price.amount if result.price else None)
     spent = sum((call.price.amount or Decimal(0) for call in result.calls), Decimal(0))
     confidence = result.confidence or Confidence(None, Source.UNKNOWN)
-    params = {
+    params: dict[str, Any] = {
         "run": claim.run_id,
         "token": claim.token,
         "seq": step.seq,

@@ -65,10 +65,8 @@ def window(run: Run, *, around: int | None = None) -> Window:
 
 def tell(run: Run, shown: Window) -> list[Line]:
     """The story of a window; alike lines in a row are told once, with how often."""
-    lines = (sentence(step, shown.payloads.get(step.seq)) for step in shown.steps)
-    if "recording" in run.input:
-        lines = interleave(run, shown, list(lines))
-    return list(fold(lines))
+    lines = [sentence(step, shown.payloads.get(step.seq)) for step in shown.steps]
+    return list(fold(interleave(run, shown, lines) if "recording" in run.input else lines))
 
 
 def fold(lines: Iterable[Line]) -> Iterator[Line]:

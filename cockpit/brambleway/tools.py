@@ -1,7 +1,6 @@
 """What Brambleway's agents can do, declared as any company would declare its own tools."""
 
 import random
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -40,9 +39,9 @@ def search_handbook(words: str) -> dict[str, Any]:
     return {"found": found or ["Nothing fits; ask a colleague."], "searched": len(shop.HANDBOOK)}
 
 
-def _reply_touches(ticket: int) -> Iterator[Touched]:
+def _reply_touches(ticket: int) -> list[Touched]:
     found = shop.ticket(ticket)
-    yield Touched("ticket", str(ticket), customer=found["customer"] if found else "")
+    return [Touched("ticket", str(ticket), customer=found["customer"] if found else "")]
 
 
 @tool(
@@ -68,8 +67,8 @@ def _refund_says(order: int, amount: Decimal) -> str:
     return f"Refund €{amount:.2f} to {_whose(order)} for order {order}"
 
 
-def _money_touches(order: int, amount: Decimal) -> Iterator[Touched]:
-    yield Touched("order", str(order), customer=_whose(order), amount=amount, currency="EUR")
+def _money_touches(order: int, amount: Decimal) -> list[Touched]:
+    return [Touched("order", str(order), customer=_whose(order), amount=amount, currency="EUR")]
 
 
 def _refund_preview(order: int, amount: Decimal) -> list[dict[str, Any]]:
@@ -128,8 +127,8 @@ def quote(context: ToolContext, order: int) -> dict[str, Any]:
     return {"order": order, "city": found["city"], "euros": 8 + len(found["city"])}
 
 
-def _booking_touches(order: int) -> Iterator[Touched]:
-    yield Touched("delivery", str(order), customer=_whose(order))
+def _booking_touches(order: int) -> list[Touched]:
+    return [Touched("delivery", str(order), customer=_whose(order))]
 
 
 @tool(
@@ -156,9 +155,9 @@ def book(context: ToolContext, order: int) -> dict[str, Any]:
     return shop.once(context.idempotency_key, "booking", str(order), change, result)
 
 
-def _visit_touches(ticket: int) -> Iterator[Touched]:
+def _visit_touches(ticket: int) -> list[Touched]:
     found = shop.ticket(ticket)
-    yield Touched("visit", str(ticket), customer=found["customer"] if found else "")
+    return [Touched("visit", str(ticket), customer=found["customer"] if found else "")]
 
 
 @tool(
