@@ -38,6 +38,17 @@ class Period:
             moment = _following(moment, self.step, self.zone)
         return found
 
+    @property
+    def phrase(self) -> str:
+        """Its words inside a sentence: "spent in the last 7 days"."""
+        return f"the {self.words}" if self.name else self.words
+
+    @property
+    def days(self) -> dict[str, str]:
+        """The first and the last day, as an address names them."""
+        last = (self.until - timedelta(microseconds=1)).astimezone(self.zone)
+        return {"from": f"{self.since.astimezone(self.zone):%Y-%m-%d}", "to": f"{last:%Y-%m-%d}"}
+
 
 def midnight(day: date, zone: tzinfo) -> datetime:
     """The moment a day begins in a zone."""

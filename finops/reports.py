@@ -4,14 +4,14 @@ Pages, the API and downloads read the same figures here. Sums are made by the da
 may see. A sum of nothing but unpriced calls is None: unknown, never 0.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Aggregate, Count, F, Max, Min, Q, QuerySet, Sum
+from django.db.models import Aggregate, Case, Count, F, Max, Min, Q, QuerySet, Sum, When
 from django.db.models.fields.json import KeyTextTransform
 from django.utils import timezone
 
@@ -19,6 +19,7 @@ from agents import errors
 from agents.models import Agent, AgentMinute, Release, Run, Team, User
 from finops import periods, simulated_prices
 from finops.models import LedgerEntry
+from finops.periods import Period
 
 Kind = LedgerEntry.Kind
 FILTERS = {
@@ -73,6 +74,16 @@ class Cost:
     tokens_in: int | None = None
     tokens_out: int | None = None
     key: object = None
+
+    @property
+    def spent(self) -> Decimal | None:
+        """The amount for people: nothing was spent where nothing was called; unknown where no call has a price."""
+        return self.amount if self.calls else Decimal(0)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether every dollar of it is simulated."""
+        return bool(self.simulated_amount) and self.simulated_amount == self.amount
 
     @property
     def priced_calls(self) -> int:
@@ -236,6 +247,39 @@ def unpriced(rows: "QuerySet[LedgerEntry]") -> list[Unpriced]:
     return [
         Unpriced(row["provider"], row["model"], row["calls"], row["why"] or "No cost was recorded.") for row in found
     ]
+
+
+def before(rows: "QuerySet[LedgerEntry]", since: datetime, until: datetime) -> Cost:
+    """What the equally long time before a stretch cost, to compare with."""
+    found = within(rows, since - (until - since), since).aggregate(**sums(("amount", "calls", "unpriced_calls")))
+    return Cost("before", "before", **_figures(found, names=("amount", "calls", "unpriced_calls")))
+
+
+# --- over time --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What one part of a whole cost in each step of a period; None where nothing with a price was spent."""
+
+    label: str
+    amounts: list[Decimal | None]
+
+
+def over_time(
+    rows: "QuerySet[LedgerEntry]", period: Period, *, of: str, parts: Sequence[Cost], most: int = 5
+) -> list[Series]:
+    """How the dearest parts (`parts`, dearest first, grouped by `of`) spread over a period; the rest are one series."""
+    shown = list(parts if len(parts) <= most + 1 else parts[:most])
+    column = COLUMNS[of]
+    of_part = Case(When(**{f"{column}__in": [part.key for part in shown]}, then=F(column)), default=None)
+    step = periods.started(period.step, period.zone)
+    found = rows.filter(amount__isnull=False).order_by().values(step=step, part=of_part).annotate(spent=Sum("amount"))
+    spent = {(row["part"], row["step"]): row["spent"] for row in found}
+    lines = [(part.key, part.label) for part in shown]
+    if len(shown) < len(parts):
+        lines.append((None, f"{len(parts) - len(shown)} others"))
+    starts = period.starts()
+    drawn = [Series(label, [spent.get((key, start)) for start in starts]) for key, label in lines]
+    return [line for line in drawn if any(amount is not None for amount in line.amounts)]
 
 
 # --- by run -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,13 @@
 """The pages of the app `finops`."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
+
+from finops import views
 
 app_name = "finops"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns = [
+    path("", views.costs, name="costs"),
+    path("costs.csv", views.costs_csv, name="costs-csv"),
+    path("costs.json", views.costs_json, name="costs-json"),
+    path("agents/<slug:slug>/", views.agent_costs, name="agent-costs"),
+]

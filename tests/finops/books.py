@@ -1,42 +1,23 @@
-"""Ways to fill the ledger: who works here, what they spent. Plain functions with defaults that a test need not name."""
+"""Ways to fill the ledger. Plain functions with defaults that a test need not name."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from agents.contracts import BilledCall, Price, Usage
-from agents.models import Agent, Membership, Release, Run, Team, User
+from agents.models import Agent
 from finops import ledger
+from tests import factories
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 USED = Usage(100, 10)
 
 
-def agent(slug: str = "desk", *, team: str = "care", use_case: str = "tickets") -> Agent:
-    """An agent with one release, in a team that is made when it is missing."""
-    place, _ = Team.objects.get_or_create(slug=team, defaults={"name": team.title()})
-    made = Agent.objects.create(slug=slug, name=slug.title(), team=place, use_case=use_case)
-    bundle = {"models": [{"provider": "simulated", "model": "sim-large"}]}
-    made.release = Release.objects.create(agent=made, version="1.0", digest=slug * 8, program="llm", bundle=bundle)
-    made.save()
-    return made
-
-
-def run(of: Agent, **fields: Any) -> Run:
-    """A run of an agent."""
-    assert of.release
-    return Run.objects.create(agent=of, release=of.release, team=of.team, objective="answer a ticket", **fields)
-
-
-def person(name: str, *, role: str, team: str | None) -> User:
-    """Somebody with a role in a team, or in every team when none is named."""
-    made = User.objects.create_user(name)
-    place = Team.objects.get_or_create(slug=team, defaults={"name": team.title()})[0] if team else None
-    Membership.objects.create(user=made, role=role, team=place)
-    return made
+def agent(slug: str = "desk", *, team: str = "service", use_case: str = "tickets") -> Agent:
+    """An agent of a team."""
+    return factories.agent(slug, of=factories.team(team), use_case=use_case)
 
 
 def call(
@@ -71,8 +52,8 @@ def call(
     )
 
 
-def spend(of: Agent, amount: str | None = "0.01", **fields: Any) -> BilledCall:
+def spend(of: Agent, amount: str | None = "0.01", **fields: object) -> BilledCall:
     """Book a call; what was booked."""
-    made = call(of, amount, **fields)
+    made = call(of, amount, **fields)  # type: ignore[arg-type]  # the fields of `call`
     ledger.book(made)
     return made

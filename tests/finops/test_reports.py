@@ -12,25 +12,16 @@ from hypothesis.extra.django import TestCase
 
 from agents import errors
 from agents.contracts import Usage
-from agents.models import AgentMinute, User
+from agents.models import Agent, AgentMinute, Role, User
 from finops import periods, reports
 from finops.reports import Cost, costs
+from tests import factories
 from tests.finops import books
 
 pytestmark = pytest.mark.django_db
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = books.NOON
-
-
-@pytest.fixture
-def max_() -> User:
-    return books.person("max", role="manager", team=None)
-
-
-@pytest.fixture
-def stranger() -> User:
-    return books.person("stranger", role="manager", team="elsewhere")
 
 
 def shown(rows: Sequence[Cost]) -> list[tuple[str, Decimal | None, int]]:
@@ -63,11 +54,10 @@ def test_a_group_of_nothing_but_unpriced_calls_is_unknown_and_comes_last(max_: U
     ("group_by", "groups"),
     [
         ("agent", ["desk"]),
-        ("team", ["care"]),
+        ("team", ["service"]),
         ("use_case", [""]),
         ("model", ["gpt-4o"]),
         ("provider", ["openai"]),
-        ("release", ["desk 1.0"]),
         ("day", ["2026-11-20"]),
         ("hour", ["2026-11-20T13:00+01:00"]),
     ],
@@ -76,6 +66,13 @@ def test_costs_can_be_grouped_by(max_: User, group_by: str, groups: list[str]) -
     books.spend(books.agent("desk", use_case=""))
     assert [row.group for row in costs(group_by, user=max_, zone=BERLIN)] == groups
     assert all(row.label for row in costs(group_by, user=max_))
+
+
+def test_costs_by_release_name_the_agent_and_the_version(max_: User) -> None:
+    desk = books.agent("desk")
+    books.spend(desk)
+    assert desk.release
+    assert [row.group for row in costs("release", user=max_)] == [f"desk {desk.release.version}"]
 
 
 def test_a_group_that_does_not_exist_is_refused_with_those_that_do(max_: User) -> None:
@@ -117,9 +114,9 @@ def test_the_hour_that_comes_twice_in_autumn_is_two_hours(max_: User) -> None:
 
 def test_the_stranger_sees_no_money_of_another_team(max_: User, stranger: User) -> None:
     desk = books.agent()
-    run = books.run(desk)
+    run = factories.run(desk)
     books.spend(desk, run_id=run.id)
-    books.spend(books.agent("theirs", team="elsewhere"), "0.02", model="theirs-1")
+    books.spend(books.agent("theirs", team="roastery"), "0.02", model="theirs-1")
     books.spend(desk, None, model="ours-1")
     assert shown(costs("agent", user=stranger)) == [("theirs", Decimal("0.02"), 1)]
     assert shown(costs("agent", user=stranger, filters={"agent": "desk"})) == []
@@ -127,7 +124,7 @@ def test_the_stranger_sees_no_money_of_another_team(max_: User, stranger: User) 
     assert reports.dearest_runs(theirs, user=stranger) == []
     assert reports.unpriced(theirs) == []
     assert reports.headline(theirs, now=NOON, zone=UTC).week.amount == Decimal("0.02")
-    assert len(costs("agent", user=max_)) == 2
+    assert shown(costs("agent", user=max_)) == [("desk", Decimal("0.01"), 2)]
 
 
 def test_somebody_without_a_role_sees_nothing() -> None:
@@ -164,7 +161,7 @@ def test_without_a_call_the_headline_is_unknown_and_not_zero(max_: User) -> None
 
 def test_the_dearest_runs_come_first_and_unpriced_ones_not_at_all(max_: User) -> None:
     desk = books.agent()
-    cheap, dear, unknown = books.run(desk), books.run(desk), books.run(desk)
+    cheap, dear, unknown = factories.run(desk), factories.run(desk), factories.run(desk)
     books.spend(desk, "0.20", run_id=cheap.id)
     books.spend(desk, "0.15", run_id=dear.id, seq=1)
     books.spend(desk, "0.15", run_id=dear.id, seq=2)
@@ -261,25 +258,45 @@ booked = st.lists(
 class Parts(TestCase):
     """Property: however it is cut, the parts make the whole, and Python and PostgreSQL cut alike."""
 
+    reader: User
+    agents: dict[str, Agent]
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.reader = factories.person("max", Role.MANAGER)
+        cls.agents = {slug: books.agent(slug, team=slug) for slug in ("desk", "refunds", "dispatch")}
+
     @given(booked, zones)
     def test_the_parts_of_every_grouping_make_the_whole(
         self, calls: list[tuple[str, Decimal | None, datetime]], zone: ZoneInfo
     ) -> None:
-        reader = books.person("max", role="manager", team=None)
-        agents = {slug: books.agent(slug, team=slug) for slug in ("desk", "refunds", "dispatch")}
         for slug, amount, at in calls:
-            books.spend(agents[slug], None if amount is None else str(amount), at=at)
+            books.spend(self.agents[slug], None if amount is None else str(amount), at=at)
         whole = reports.add(*(amount for _, amount, _ in calls))
         for group_by in reports.GROUPS:
-            found = reports.total(costs(group_by, user=reader, zone=zone))
+            found = reports.total(costs(group_by, user=self.reader, zone=zone))
             assert found.amount == whole
             assert found.amount is None or isinstance(found.amount, Decimal)
             assert found.calls == len(calls)
             assert found.unpriced_calls == sum(amount is None for _, amount, _ in calls)
 
+    @given(booked, zones, st.sampled_from(["7d", "30d"]), st.integers(1, 4))
+    def test_a_chart_holds_every_dollar_of_its_period(
+        self, calls: list[tuple[str, Decimal | None, datetime]], zone: ZoneInfo, name: str, most: int
+    ) -> None:
+        period = periods.named(name, now=NOON, zone=zone)
+        for slug, amount, at in calls:
+            near = NOON - (at - datetime(2025, 1, 1, tzinfo=UTC)) / 40
+            books.spend(self.agents[slug], None if amount is None else str(amount), at=near)
+        rows = reports.within(reports.entries(self.reader), period.since, period.until)
+        parts = costs("agent", user=self.reader, since=period.since, until=period.until)
+        drawn = reports.over_time(rows, period, of="agent", parts=parts, most=most)
+        assert reports.add(*(amount for line in drawn for amount in line.amounts)) == reports.total(parts).amount
+        assert len(drawn) <= most + 1
+        assert all(len(line.amounts) == len(period.starts()) for line in drawn)
+
     @given(moments, zones, st.sampled_from(["5 minutes", "hour", "day", "month"]))
     def test_the_database_and_python_agree_where_a_step_begins(self, at: datetime, zone: ZoneInfo, step: str) -> None:
-        reader = books.person("max", role="manager", team=None)
-        books.spend(books.agent(), at=at)
-        found = reports.entries(reader).values_list(periods.started(step, zone), flat=True).get()
+        books.spend(self.agents["desk"], at=at)
+        found = reports.entries(self.reader).values_list(periods.started(step, zone), flat=True).get()
         assert found == periods.floor(at, step, zone)

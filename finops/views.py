@@ -1,0 +1,63 @@
+"""The costs page, its downloads, and the panel that an agent's page borrows. Everybody reads; nobody writes."""
+
+from datetime import datetime
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from agents.models import Agent, User
+from finops import downloads, statement
+from finops.statement import Question, Statement
+
+
+class Request(HttpRequest):
+    """A request of somebody signed in."""
+
+    actor: User
+
+
+def _read(request: Request, now: datetime) -> Question:
+    return Question.read(request.GET.dict(), now=now, zone=timezone.get_current_timezone())
+
+
+def _drawn_up(request: Request) -> Statement:
+    now = timezone.now()
+    return statement.draw_up(_read(request, now), user=request.actor, now=now)
+
+
+@require_safe
+def costs(request: Request) -> HttpResponse:
+    """What was spent. `part=headline` asks for the figures at the top alone, which are kept live."""
+    if request.GET.get("part") == "headline":
+        now = timezone.now()
+        question = _read(request, now)
+        top = statement.top(question, user=request.actor, now=now)
+        return render(request, "finops/costs.html#headline", {"top": top, "question": question})
+    drawn = _drawn_up(request)
+    return render(request, "finops/costs.html", {"statement": drawn, "top": drawn.headline, "question": drawn.question})
+
+
+@require_safe
+def costs_csv(request: Request) -> HttpResponse:
+    """The table on screen, for a spreadsheet."""
+    drawn = _drawn_up(request)
+    headers = {"Content-Disposition": f'attachment; filename="{downloads.filename(drawn, "csv")}"'}
+    return HttpResponse(downloads.as_csv(drawn), content_type="text/csv; charset=utf-8", headers=headers)
+
+
+@require_safe
+def costs_json(request: Request) -> HttpResponse:
+    """The table on screen, for a program."""
+    drawn = _drawn_up(request)
+    headers = {"Content-Disposition": f'attachment; filename="{downloads.filename(drawn, "json")}"'}
+    return HttpResponse(downloads.as_json(drawn), content_type="application/json", headers=headers)
+
+
+@require_safe
+def agent_costs(request: Request, slug: str) -> HttpResponse:
+    """A panel: what one agent costs, over the last seven days."""
+    agent = get_object_or_404(Agent.objects.visible_to(request.actor), slug=slug)
+    panel = statement.of_agent(agent, user=request.actor, now=timezone.now(), zone=timezone.get_current_timezone())
+    return render(request, "finops/agent_costs.html", {"agent": agent, "panel": panel})
