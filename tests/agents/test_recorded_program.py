@@ -16,7 +16,7 @@ from agents.contracts import AskModel, Assignment, Event, Finish, Json, Turn, Us
 from agents.runs.programs.recorded import RecordedRun
 from agents.runs.recorded.content import content, digest
 from agents.runs.recorded.tally import counted
-from tests.agents.test_recordings import SHARED, call, only, recordings, run, said, used
+from tests.recordings import SHARED, call, needs_shared, only, recordings, run, said, used
 
 BUNDLE = {"prompts": {"system": "Be kind."}, "tool_types": {"send_back": "write", "find_parcel": "read"}}
 
@@ -225,7 +225,7 @@ def test_content_is_named_by_what_it_says_and_not_by_where_it_stood(tmp_path: Pa
     assert digest({"a": 1, "b": [run()]}) == digest({"b": [run()], "a": 1})
 
 
-@pytest.mark.skipif(not (SHARED / "runs").is_dir(), reason=f"no recorded runs at {SHARED}")
+@needs_shared
 def test_every_shared_run_is_followed_to_its_end() -> None:
     for recording in recordings(SHARED):
         *_, (_, history) = driven(content(recording))

@@ -1,58 +1,27 @@
 """Recorded runs, replayed: through the real runner, the real gates and the ordinary decisions, to what was recorded."""
 
-import gzip
-import io
-import json
-import threading
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.core.management import CommandError, call_command
-from django.db import connection
 
-from agents import errors
 from agents.contracts import Answer
 from agents.models import Agent, AuditEntry, Recording, Release, Run, Step, Team, User
 from agents.runs import holds, interventions, replay, runner
-from agents.runs.keeper import keeper
 from agents.runs.recorded.recording import Counts, Fault
 from agents.runs.recorded.tally import expected
 from approvals import decisions
 from approvals.models import Approval
-from cockpit.management.commands import replay as command
 from cockpit.replaying import Replay
 from finops.models import LedgerEntry
 from tests import factories
-from tests.agents.test_recordings import SHARED, call, run, said, used, written
+from tests.recordings import SHARED, call, needs_shared, run, said, shared_lines, used, written
+from tests.scenarios.shop import WRITE, acting
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-WRITE = "send_back"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where runs lie beside the tool list that tells reads from writes."""
-    listed = [{"name": "find_parcel", "tool_type": "read"}, {"name": WRITE, "tool_type": "write"}]
-    (tmp_path / "domains" / "shop" / "typed").mkdir(parents=True)
-    (tmp_path / "domains" / "shop" / "typed" / "tools.json").write_text(json.dumps(listed))
-    (tmp_path / "runs").mkdir()
-    return tmp_path / "runs"
-
-
-def acting(*writes: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A recorded run that reads once and then writes, and says so."""
-    calls = [call(0, name="find_parcel"), *({**call(0, name=WRITE), **write} for write in writes)]
-    messages = [
-        said("assistant", None, usage=used(), tool_call_ids=[each["id"] for each in calls]),
-        said("assistant", "Sent back.", usage=used()),
-    ]
-    return run(messages=messages, tool_calls=calls, usage=None, tools_ref="domains/shop/typed/tools.json", **changes)
 
 
 def drive(going: Replay) -> Counter[str]:
@@ -301,102 +270,10 @@ def test_what_cannot_be_read_is_reported_and_the_rest_is_queued(folder: Path, te
     assert len(going.states) == Run.objects.count() == 2
 
 
-# -- the command
-
-
-@pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A driver in a thread, in place of a worker process: it takes whatever is queued."""
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.wait(0.02):
-            for run_id in Run.objects.filter(state=Run.State.QUEUED).values_list("pk", flat=True):
-                runner.drive(run_id)
-        connection.close()
-
-    thread = threading.Thread(target=work)
-    monkeypatch.setattr(command, "LOOK_EVERY", 0.05)
-    keeper()
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-
-
-def replayed(*arguments: object, **options: Any) -> str:
-    said = io.StringIO()
-    call_command("replay", *map(str, arguments), stdout=said, stderr=said, **options)
-    return said.getvalue()
-
-
-def test_the_command_queues_approves_waits_and_sums_up(folder: Path, rhea: User, worker: None) -> None:
-    file = written(folder, run(), acting({}, run_id="shop/2"), name="runs.jsonl.gz")
-    told = replayed(file, approve_as="rhea", agent_prefix="rec-")
-    assert "2 runs of 1 agent queued for Service; 2 new releases, 0 skipped, 0 remarks." in told
-    assert "2 completed" in told
-    assert "1 act approved" in told
-    assert "of all 2 equal their recordings'" in told
-    assert {run_.state for run_ in Run.objects.all()} == {"completed"}
-    assert "0 new releases" in replayed(file, approve_as="RHEA", agent_prefix="rec-")
-    assert Run.objects.count() == 4
-
-
-def test_the_command_ends_when_only_people_could_go_on(folder: Path, team: Team, worker: None) -> None:
-    told = replayed(written(folder, acting({})), team="service")
-    assert "1 waiting" in told
-    assert "1 run waits for people" in told
-
-
-def test_the_command_reports_what_it_skipped_and_fails(folder: Path, team: Team, worker: None) -> None:
-    file = written(folder, run(), "not json")
-    said = io.StringIO()
-    with pytest.raises(CommandError, match="1 skipped, 0 failed"):
-        call_command("replay", str(file), stdout=said, stderr=said)
-    assert f"{file}:2: skipped: this is not one line of JSON" in said.getvalue()
-    assert Run.objects.get().state == "completed"
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"approve_as": "nobody"}, "nobody called 'nobody'"),
-        ({"approve_as": "olga"}, "takes the role reviewer"),
-        ({"team": "moon"}, "no team 'moon'; there is: service"),
-        ({"approve_as": "rhea", "team": "roastery"}, "takes the role reviewer in Roastery"),
-    ],
-)
-def test_the_command_refuses_before_anything_is_queued(
-    folder: Path, olga: User, rhea: User, options: dict[str, str], sentence: str
-) -> None:
-    if options.get("team") == "roastery":
-        factories.team("roastery")
-    with pytest.raises(errors.DomainError, match=sentence):
-        replayed(written(folder, run()), **options)
-    assert Run.objects.count() == 0
-
-
-def test_without_workers_the_command_says_so_and_the_runs_stay(
-    folder: Path, team: Team, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(command, "PATIENCE", 0.1)
-    monkeypatch.setattr(command, "LOOK_EVERY", 0.05)
-    monkeypatch.setattr(command, "somebody_works", lambda: False)
-    with pytest.raises(CommandError, match="No worker is running; 1 run"):
-        replayed(written(folder, run()))
-    assert Run.objects.get().state == "queued"
-
-
 # -- the real ones
 
 
-def raw_runs() -> Iterator[dict[str, Any]]:
-    for file in sorted((SHARED / "runs").glob("*.jsonl.gz")):
-        with gzip.open(file, "rt") as lines:
-            yield from map(json.loads, lines)
-
-
-@pytest.mark.skipif(not (SHARED / "runs").is_dir(), reason=f"no recorded runs at {SHARED}")
+@needs_shared
 def test_every_shared_run_completes_and_equals_its_recording(team: Team, rhea: User) -> None:
     going = queued(SHARED, team=team, approver=rhea)
     assert drive(going) == {"completed": len(going.states)}
@@ -408,7 +285,7 @@ def test_every_shared_run_completes_and_equals_its_recording(team: Team, rhea: U
     steps: dict[UUID, list[tuple[str, str, int | None]]] = {}
     for run_id, *step in Step.objects.order_by("run", "seq").values_list("run_id", "kind", "name", "tokens_in"):
         steps.setdefault(run_id, []).append((step[0], step[1], step[2]))
-    raws = list(raw_runs())
+    raws = list(shared_lines())
     assert len(came) == len(raws) == len(going.states)
     for raw in raws:
         run_id, counts = came[raw["run_id"]]
