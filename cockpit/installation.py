@@ -59,7 +59,7 @@ class Installation:
 
     def _start(self) -> None:
         self.supervisor.env["COCKPIT_DATA_DIR"] = str(self.folder)
-        for step in (self._start_servers, self._write_about, self._prepare, self._start_jobs, self._await_web):
+        for step in (self._start_servers, self._write_about, self._prepare, self._start_web, self._start_workers):
             if self.stopping:
                 return
             step()
@@ -89,11 +89,8 @@ class Installation:
         else:
             self._note("The database is prepared")
 
-    def _start_jobs(self) -> None:
-        for job in jobs(port=self.port, workers=self.workers, demo=self.demo):
-            self.supervisor.add(job)
-
-    def _await_web(self) -> None:
+    def _start_web(self) -> None:
+        self.supervisor.add(Job("web", _granian(self.port)))
         deadline = time.monotonic() + PATIENCE_FOR_WEB
         while not self.stopping:
             if _answers(self.port):
@@ -103,6 +100,11 @@ class Installation:
                 raise ServerError("The web server did not answer; the lines above say why.")
             self.supervisor.look()
             time.sleep(0.05)
+
+    def _start_workers(self) -> None:
+        # After the first page: starting everything at once would only make everything late.
+        for job in workers(self.workers, demo=self.demo):
+            self.supervisor.add(job)
 
     def _welcome(self) -> None:
         self._note(f"The cockpit is ready: {self.url}")
@@ -115,13 +117,12 @@ class Installation:
         self.journal.say("cockpit", f"{sentence} ({time.monotonic() - self.began:.1f} s)")
 
 
-def jobs(*, port: int, workers: int, demo: bool) -> list[Job]:
-    """What runs beside the servers. Workers and clock may be killed at any moment without loss: leases see to that."""
+def workers(number: int, *, demo: bool) -> list[Job]:
+    """Who drives runs, and the clock. All may be killed at any moment without loss: leases see to that."""
     models = ["--pool", "threads", "--concurrency", "16", "--queues", "control,model"]
     tools = ["--pool", "prefork", "--concurrency", "2", "--queues", "tool,bulk"]
     return [
-        Job("web", _granian(port)),
-        *(Job(name, _celery(name, *models), SIGKILL) for name in (f"model{n}" for n in range(1, workers + 1))),
+        *(Job(name, _celery(name, *models), SIGKILL) for name in (f"model{n}" for n in range(1, number + 1))),
         Job("tool", _celery("tool", *tools), SIGKILL),
         Job("tick", _manage("tick", *(["--demo"] if demo else [])), SIGKILL),
     ]
