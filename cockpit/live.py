@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "cockpit:changes"
 EVERYTHING = "*"
+NOWHERE = "redis://127.0.0.1:6379/0"  # Redis' own default, tried when no address is set
 FLUSH_EVERY = 0.25
 PING_EVERY = 15.0
 LIFE = 600.0  # a stream ends by itself, so that somebody who was signed out is not told for ever
@@ -76,11 +77,11 @@ class Announcer:
         message = json.dumps({"topics": sorted(topics), "at": int(time.time() * 1000)})
         try:
             self._client = self._client or redis.Redis.from_url(
-                settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2, health_check_interval=15
+                settings.REDIS_URL or NOWHERE, socket_timeout=2, socket_connect_timeout=2, health_check_interval=15
             )
             self._client.publish(CHANNEL, message)
             self._is_away = False
-        except redis.RedisError as error:
+        except (redis.RedisError, OSError) as error:
             if not self._is_away:
                 logger.warning("Open pages are not told of changes until Redis is back: %s", error)
             self._is_away = True
@@ -171,7 +172,9 @@ class Hub:
 
     async def _listen(self) -> None:
         """Keep the subscription for as long as somebody listens; come back when Redis does."""
-        client = redis.asyncio.Redis.from_url(settings.REDIS_URL, health_check_interval=10, socket_connect_timeout=2)
+        client = redis.asyncio.Redis.from_url(
+            settings.REDIS_URL or NOWHERE, health_check_interval=10, socket_connect_timeout=2
+        )
         idle_since = time.monotonic()
         try:
             while self.pages or time.monotonic() - idle_since < REMEMBER:

@@ -42,8 +42,10 @@ class Segment:
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
     """`{% icon "pause" %}`: a sign out of static/icons.svg; hidden from readers unless it has a `label` of its own."""
-    spoken = format_html('role="img" aria-label="{}"', label) if label else 'aria-hidden="true"'
-    return format_html('<svg class="icon" {}><use href="{}#{}"/></svg>', spoken, static("icons.svg"), name)
+    picture = format_html('<use href="{}#{}"/></svg>', static("icons.svg"), name)
+    if label:
+        return format_html('<svg class="icon" role="img" aria-label="{}">{}', label, picture)
+    return format_html('<svg class="icon" aria-hidden="true">{}', picture)
 
 
 @register.inclusion_tag("components/sparkline.html")

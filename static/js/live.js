@@ -78,10 +78,12 @@ async function announce(element) {
 function replace(element, row) {
   const known = element.querySelector(`[data-key="${CSS.escape(row.dataset.key)}"]`);
   if (!known) return false;
-  if (known.innerHTML !== row.innerHTML && !isInUse(known) && !known.contains(document.activeElement)) {
-    known.innerHTML = row.innerHTML;
-    htmx.process(known);
-  }
+  if (known.innerHTML === row.innerHTML || isInUse(known)) return true;
+  const focusable = () => [...known.querySelectorAll("a[href], button")];
+  const focused = focusable().indexOf(document.activeElement);
+  known.innerHTML = row.innerHTML;
+  htmx.process(known);
+  focusable()[focused]?.focus({ preventScroll: true });
   return true;
 }
 
