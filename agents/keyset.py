@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Field, Model, QuerySet
 
 from agents import errors
 
@@ -45,7 +45,9 @@ def _position(cursor: str, model: type[Model], name: str) -> Any:
         text = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
         kind, _, value = text.partition(":")
         if kind == model._meta.model_name and value and "\0" not in value:
-            return model._meta.get_field(name).to_python(value)
+            field = model._meta.get_field(name)
+            assert isinstance(field, Field)
+            return field.to_python(value)
     except (binascii.Error, ValueError, ValidationError):
         pass
     raise errors.Invalid(

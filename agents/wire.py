@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
+from uuid import UUID
 
+from django.db.models import TextChoices
 from django.http import HttpRequest
 from ninja import Schema
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -44,6 +46,11 @@ Moment = Annotated[datetime, PlainSerializer(say_moment, return_type=str), WithJ
 Money = Annotated[Decimal, PlainSerializer(say_money, return_type=str), WithJsonSchema(MONEY)]
 
 
+def one_of(kind: type[TextChoices]) -> WithJsonSchema:
+    """The values of a choice, written out: several classes are called State, and a reference would confuse them."""
+    return WithJsonSchema({"type": "string", "enum": kind.values})
+
+
 Words = Annotated[str | None, BeforeValidator(lambda text: text or None)]
 """A text; a column with nothing to say is null."""
 
@@ -61,7 +68,7 @@ class ConfidenceOut(Out):
     """A confidence and who says so; unknown is null."""
 
     value: float | None
-    source: Source
+    source: Annotated[Source, WithJsonSchema({"type": "string", "enum": list(Source)})]
 
     @classmethod
     def of(cls, row: Any) -> Self:
@@ -93,12 +100,17 @@ def read_moment(value: object) -> datetime:
 def read_several(value: object) -> list[str]:
     """A filter's values: repeated, or separated by commas."""
     texts: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
-    return [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
+    return [part.strip() for text in texts for part in str(text).split(",")]
 
 
 GivenMoment = Annotated[datetime, BeforeValidator(read_moment), WithJsonSchema(MOMENT)]
 Several = BeforeValidator(read_several)
 """`Annotated[list[X], Several]`: any of these."""
+# Filters that may be left out. An address cannot say null, so the schema does not offer it.
+MomentFilter = Annotated[GivenMoment | None, WithJsonSchema(MOMENT)]
+UuidFilter = Annotated[UUID | None, WithJsonSchema({"type": "string", "format": "uuid"})]
+Wanted = Annotated[str, Field(min_length=1)]
+SwitchFilter = Annotated[bool | None, WithJsonSchema({"type": "boolean"})]
 Slugs = Annotated[list[str], Several]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 from ninja import Field, Query, Router, Schema
 
-from agents.wire import ActorRequest, GivenMoment, Moment, Money, Out, Words
+from agents.wire import ActorRequest, Moment, MomentFilter, Money, Out, Wanted, Words
 from finops import reports
 
 router = Router(tags=["costs"])
@@ -47,13 +47,13 @@ class CostFilters(Schema):
     """Which calls, and how they are put together."""
 
     group_by: str = Field("agent", json_schema_extra=GROUPS)
-    since: GivenMoment | None = None
-    until: GivenMoment | None = None
-    agent: str = ""
-    team: str = ""
-    use_case: str = ""
-    provider: str = ""
-    model: str = ""
+    since: MomentFilter = None
+    until: MomentFilter = None
+    agent: Wanted = ""
+    team: Wanted = ""
+    use_case: Wanted = ""
+    provider: Wanted = ""
+    model: Wanted = ""
 
     @property
     def narrowed(self) -> dict[str, str]:

@@ -9,9 +9,11 @@ from agents import errors
 from agents.audit.log import ENGINE
 from agents.audit.models import AuditEntry
 from agents.keyset import cut
-from agents.wire import ActorRequest, Filters, Moment, Out, Page, Several, Words
+from agents.wire import ActorRequest, Filters, Moment, Out, Page, Several, Wanted, Words, one_of
 
 router = Router(tags=["audit"])
+
+Outcome = Annotated[AuditEntry.Outcome, one_of(AuditEntry.Outcome)]
 
 
 class SubjectOut(Out):
@@ -29,7 +31,7 @@ class EntryOut(Out):
     at: Moment
     by: str
     verb: str
-    outcome: AuditEntry.Outcome
+    outcome: Outcome
     subject: SubjectOut
     team: str | None
     reason: Words
@@ -40,10 +42,10 @@ class EntryOut(Out):
 class AuditFilters(Filters):
     """Which entries."""
 
-    verb: str = ""
-    outcome: Annotated[list[AuditEntry.Outcome], Several] = []
-    by: str = ""
-    subject: str = ""
+    verb: Wanted = ""
+    outcome: Annotated[list[Outcome], Several] = []
+    by: Wanted = ""
+    subject: Wanted = ""
 
 
 @router.get("", response=Page[EntryOut], operation_id="list_audit", summary="The audit log, newest first")

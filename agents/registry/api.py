@@ -12,9 +12,12 @@ from agents import errors
 from agents.keyset import cut
 from agents.people.models import Permission, Team, User
 from agents.registry.models import Agent, Release
-from agents.wire import ActorRequest, Filters, Moment, Out, Page, Several, Slugs, Words
+from agents.wire import ActorRequest, Filters, Moment, Out, Page, Several, Slugs, SwitchFilter, Words, one_of
 
 router = Router(tags=["agents"])
+
+Environment = Annotated[Agent.Environment, one_of(Agent.Environment)]
+ReleaseState = Annotated[Release.State, one_of(Release.State)]
 
 
 class ReleaseOut(Out):
@@ -23,7 +26,7 @@ class ReleaseOut(Out):
     version: str
     digest: str
     program: str
-    state: Release.State
+    state: ReleaseState
     published_at: Moment
 
 
@@ -44,7 +47,7 @@ class AgentItem(Out):
     owner: str | None
     purpose: str
     use_case: Words
-    environment: Agent.Environment
+    environment: Environment
     simulated: bool
     release: ReleaseOut | None
     frozen: FrozenOut | None
@@ -77,8 +80,8 @@ class AgentOut(AgentItem):
 class AgentFilters(Filters):
     """Which agents."""
 
-    environment: Annotated[list[Agent.Environment], Several] = []
-    frozen: bool | None = None
+    environment: Annotated[list[Environment], Several] = []
+    frozen: SwitchFilter = None
     team: Slugs = []
 
 
@@ -93,9 +96,8 @@ def list_agents(request: ActorRequest, filters: Query[AgentFilters]) -> Page[Age
     if filters.team:
         agents = agents.filter(team__in=_teams_named(request.actor, filters.team))
     found = cut(agents, key="slug", limit=filters.limit, cursor=filters.cursor)
-    return Page(
-        items=[AgentItem.taken_from(agent, **_shown(agent)) for agent in found.rows], next_cursor=found.next_cursor
-    )
+    items = [AgentItem.taken_from(agent, **_shown(agent)) for agent in found.rows]
+    return Page(items=items, next_cursor=found.next_cursor)
 
 
 @router.get("/{slug}", response=AgentOut, operation_id="get_agent", summary="One agent")

@@ -1,0 +1,180 @@
+"""The API's doors to approvals: the questions, and the one way to answer them."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from django.db.models import QuerySet
+from ninja import Query, Router
+from uuid_utils.compat import uuid7
+
+from agents import errors
+from agents.keyset import cut
+from agents.models import User
+from agents.registry.api import agents_named
+from agents.wire import (
+    ActorRequest,
+    Body,
+    ConfidenceOut,
+    Filters,
+    Moment,
+    Out,
+    Page,
+    Several,
+    Slugs,
+    UuidFilter,
+    Words,
+    one_of,
+)
+from approvals.decisions import decide
+from approvals.models import Approval, Decision
+
+router = Router(tags=["approvals"])
+
+Kind = Annotated[Approval.Kind, one_of(Approval.Kind)]
+State = Annotated[Approval.State, one_of(Approval.State)]
+Executed = Annotated[Approval.Executed, one_of(Approval.Executed)]
+Answer = Annotated[Decision.Answer, one_of(Decision.Answer)]
+
+
+class DecisionOut(Out):
+    """What a person answered."""
+
+    answer: Answer
+    by: str
+    reason: Words
+    arguments: dict[str, Any] | None
+    outcome: Any
+    request_id: UUID
+    at: Moment
+
+    @classmethod
+    def of(cls, decision: Decision) -> Self:
+        """From its row."""
+        return cls.taken_from(decision, by=decision.by.username)
+
+
+class ReasonOut(Out):
+    """Who asked for a person, and why."""
+
+    gate: str
+    reason: str
+
+
+class ApprovalOut(Out):
+    """A question to a person about one step of a run."""
+
+    id: UUID
+    kind: Kind
+    state: State
+    executed: Executed
+    run: UUID
+    seq: int
+    agent: str
+    release: str
+    team: str
+    tool: str
+    tier: int
+    says: Words
+    arguments: dict[str, Any]
+    preview: list[dict[str, Any]]
+    confidence: ConfidenceOut
+    reasons: list[ReasonOut]
+    answers: list[Answer]
+    requested_at: Moment
+    due_at: Moment
+    decided_at: Moment | None
+    closed_because: Words
+    decision: DecisionOut | None
+
+    @classmethod
+    def of(cls, approval: Approval, decisions: Sequence[Decision]) -> Self:
+        """With what may be answered while it is open, and the answer once there is one."""
+        return cls.taken_from(
+            approval,
+            run=approval.run_id,
+            agent=approval.agent.slug,
+            release=approval.release.version,
+            team=approval.team.slug,
+            confidence=ConfidenceOut.of(approval),
+            answers=list(approval.answers) if approval.is_open else [],
+            decision=DecisionOut.of(decisions[-1]) if decisions else None,
+        )
+
+
+class ApprovalFilters(Filters):
+    """Which questions."""
+
+    state: Annotated[list[State], Several] = []
+    kind: Annotated[list[Kind], Several] = []
+    agent: Slugs = []
+    run: UuidFilter = None
+
+
+class DecisionIn(Body):
+    """An answer. `arguments` come with *edit*, `outcome` with *outcome*."""
+
+    answer: Answer
+    reason: str = ""
+    arguments: dict[str, Any] | None = None
+    outcome: Any = None
+    request_id: UUID | None = None
+
+
+@router.get("", response=Page[ApprovalOut], operation_id="list_approvals", summary="Approvals, newest first")
+def list_approvals(request: ActorRequest, filters: Query[ApprovalFilters]) -> Page[ApprovalOut]:
+    """Questions of your teams."""
+    found = _shown(request.actor)
+    if filters.state:
+        found = found.filter(state__in=filters.state)
+    if filters.kind:
+        found = found.filter(kind__in=filters.kind)
+    if filters.agent:
+        found = found.filter(agent__in=agents_named(request.actor, filters.agent))
+    if filters.run:
+        found = found.filter(run=filters.run)
+    page = cut(found, key="-id", limit=filters.limit, cursor=filters.cursor)
+    return Page(items=_whole(page.rows), next_cursor=page.next_cursor)
+
+
+@router.get("/{approval_id}", response=ApprovalOut, operation_id="get_approval", summary="One approval")
+def get_approval(request: ActorRequest, approval_id: UUID) -> ApprovalOut:
+    """One question, and its answer once there is one."""
+    return _whole([_visible(request.actor, approval_id)])[0]
+
+
+@router.post(
+    "/{approval_id}/decision", response=ApprovalOut, operation_id="decide_approval", summary="Answer an open approval"
+)
+def decide_approval(request: ActorRequest, approval_id: UUID, body: DecisionIn) -> ApprovalOut:
+    """Decide; the run goes on at once."""
+    decide(
+        _visible(request.actor, approval_id),
+        answer=body.answer,
+        reason=body.reason,
+        by=request.actor,
+        request_id=body.request_id or uuid7(),
+        arguments=body.arguments,
+        outcome=body.outcome,
+    )
+    return _whole([_visible(request.actor, approval_id)])[0]
+
+
+def _shown(user: User) -> QuerySet[Approval]:
+    shown: QuerySet[Approval] = Approval.objects.visible_to(user).select_related("agent", "release", "team")
+    return shown.defer("release__bundle")
+
+
+def _visible(user: User, approval_id: UUID) -> Approval:
+    approval = _shown(user).filter(pk=approval_id).first()
+    if approval is None:
+        raise errors.Missing()
+    return approval
+
+
+def _whole(approvals: Sequence[Approval]) -> list[ApprovalOut]:
+    """With their decisions, in one more query however many there are."""
+    given: dict[UUID, list[Decision]] = {}
+    for decision in Decision.objects.filter(approval__in=approvals).select_related("by").order_by("at"):
+        given.setdefault(decision.approval_id, []).append(decision)
+    return [ApprovalOut.of(approval, given.get(approval.pk, [])) for approval in approvals]
