@@ -95,6 +95,8 @@ def _told(spec: ToolSpec, door: str, function: Callable[..., Any], arguments: Ma
     """What a tool says about an act. An act that its own tool cannot describe is not done blindly: it fails."""
     try:
         return function(**arguments)
+    except ToolError as error:  # its own words, for instance that there is no such record
+        raise errors.OutsideError(str(error), kind=error.kind, permanent=error.permanent) from error
     except Exception as error:
         message = f"{spec.name} could not tell what it would do: its `{door}` failed with {_words(error)}"
         raise errors.OutsideError(message, kind=door, permanent=True) from error
