@@ -22,6 +22,13 @@ class CurrentXid(Func):
     arity = 0
 
 
+class CurrentXidNumber(Func):
+    """The same as a number, for tables so large that only a BRIN index will do: there is none for `xid8`."""
+
+    template = "pg_current_xact_id()::text::bigint"
+    arity = 0
+
+
 class Xid8Field(IntField):
     """A column of PostgreSQL's type `xid8`, filled by the database with the writing transaction's id."""
 

@@ -3,6 +3,7 @@
 import agents.audit.transactions
 import agents.runs.models
 import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.db.models.functions.text
@@ -227,7 +228,7 @@ class Migration(migrations.Migration):
                 ('cost_kind', models.CharField(blank=True, db_default='', default='', max_length=10)),
                 ('error_class', models.CharField(blank=True, db_default='', default='', max_length=60)),
                 ('error', models.TextField(blank=True, db_default='', default='')),
-                ('xid', agents.audit.transactions.Xid8Field(db_default=agents.audit.transactions.CurrentXid(output_field=models.BigIntegerField()), editable=False)),
+                ('xid', models.BigIntegerField(db_default=agents.audit.transactions.CurrentXidNumber(output_field=models.BigIntegerField()), editable=False)),
                 ('run', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='agents.run')),
             ],
         ),
@@ -365,7 +366,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='step',
-            index=models.Index(fields=['xid'], name='step_xid'),
+            index=django.contrib.postgres.indexes.BrinIndex(fields=['xid'], name='step_xid', pages_per_range=32),
         ),
         migrations.AddIndex(
             model_name='step',

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from agents import signals
 from agents.audit import log as audit
-from agents.audit.transactions import CurrentXid
+from agents.audit.transactions import CurrentXidNumber
 from agents.contracts import Finish, Wait
 from agents.models import Control, Run, Step
 from agents.runs import hotpath, lease, performing, steps
@@ -46,6 +46,7 @@ def end(claim: Claim, state: str, *, result: Any = None, failure_class: str = ""
         "result": hotpath.to_json(result),
         "failure_class": failure_class[:60],
         "failure": failure,
+        "steps_done": claim.steps_done,
     }
     if connection.in_atomic_block:
         with connection.cursor() as cursor:
@@ -69,6 +70,7 @@ def let_go(claim: Claim, state: str, *, waiting_for: str = "", wake_at: Any = No
         "state": state,
         "waiting_for": waiting_for,
         "wake_at": wake_at,
+        "steps_done": claim.steps_done,
     }
     with connection.cursor() as cursor:
         cursor.execute(hotpath.LET_GO, params)
@@ -144,6 +146,7 @@ def wait_until(claim: Claim, wait: Wait, *, seq: int) -> None:
             },
         )
     )
+    claim.steps_done += 1
     with steps.database():
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
         let_go(claim, "waiting", waiting_for=wait.why or "its timer", wake_at=wait.until)
@@ -154,4 +157,4 @@ def close_open_steps(run_id: UUID, *, reason: str) -> None:
     open_steps = Step.objects.filter(run_id=run_id, state__in=["held", "intended", "in_doubt"])
     for seq in list(open_steps.values_list("seq", flat=True)):
         signals.step_closed.send(Run, run_id=run_id, seq=seq, reason=reason)
-    open_steps.update(state="cancelled", finished_at=timezone.now(), error=reason, xid=CurrentXid())
+    open_steps.update(state="cancelled", finished_at=timezone.now(), error=reason, xid=CurrentXidNumber())

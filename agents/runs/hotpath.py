@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connection
@@ -39,8 +40,10 @@ RETURNING r.id, r.lease_token, r.asked, r.deaths, r.steps_done, r.agent_id, a.sl
 
 RENEW = """
 -- Keep what is ours, in one statement for the whole process; what does not come back belongs to someone else.
-UPDATE agents_run r SET lease_until = now() + make_interval(secs => %(lease)s)
-FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[]) AS mine(id, token)
+-- Says how far each has come, too; a driver that got somewhere is forgiven the deaths before it.
+UPDATE agents_run r SET lease_until = now() + make_interval(secs => %(lease)s),
+    deaths = CASE WHEN mine.steps > r.steps_done THEN 0 ELSE r.deaths END, steps_done = GREATEST(r.steps_done, mine.steps)
+FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(steps)s::int[]) AS mine(id, token, steps)
 WHERE r.id = mine.id AND r.lease_token = mine.token AND r.state = 'running'
 RETURNING r.id, r.asked
 """
@@ -59,9 +62,10 @@ WHERE s.run_id = %(run)s ORDER BY s.seq
 
 CHECKPOINT = """
 -- A step that neither acted outside nor is priced: stored, counted and answered with what people want, in one commit.
+-- The run is locked, not written: its count of steps follows with the next lease renewal, wait or end.
 WITH run AS (
-    UPDATE agents_run SET steps_done = steps_done + 1, deaths = 0
-    WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' RETURNING asked, agent_id
+    SELECT asked, agent_id FROM agents_run
+    WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' FOR NO KEY UPDATE
 ), step AS (
     INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, tier, call_id, says, started_at, finished_at,
         error_class, error)
@@ -88,7 +92,7 @@ VALUES (%(run)s, %(seq)s, %(turn)s, %(agent)s, %(kind)s, %(name)s, %(state)s, %(
     %(started_at)s, %(simulated)s, %(provider)s, %(model)s)
 ON CONFLICT (run_id, seq) DO UPDATE SET
     state = EXCLUDED.state, attempt = EXCLUDED.attempt, idempotency_key = EXCLUDED.idempotency_key,
-    says = EXCLUDED.says, started_at = EXCLUDED.started_at, xid = pg_current_xact_id()
+    says = EXCLUDED.says, started_at = EXCLUDED.started_at, xid = pg_current_xact_id()::text::bigint
 """
 
 PAYLOAD_IN = """
@@ -99,7 +103,7 @@ ON CONFLICT (run_id, seq) DO UPDATE SET input = EXCLUDED.input
 OUTCOME = """
 -- What became of an intended or held step; adds its tokens and money to the run.
 WITH run AS (
-    UPDATE agents_run SET steps_done = steps_done + %(counts)s, deaths = 0, tokens_in = tokens_in + %(add_in)s,
+    UPDATE agents_run SET steps_done = %(steps_done)s, deaths = 0, tokens_in = tokens_in + %(add_in)s,
         tokens_out = tokens_out + %(add_out)s, cost = cost + %(add_cost)s, unpriced = unpriced + %(add_unpriced)s
     WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' RETURNING asked, agent_id
 ), step AS (
@@ -111,7 +115,7 @@ WITH run AS (
         provider = COALESCE(%(provider)s, provider), model = COALESCE(%(model)s, model),
         started_at = COALESCE(%(started_at)s, started_at),
         tokens_in = %(tokens_in)s, tokens_out = %(tokens_out)s, cache_read = %(cache_read)s,
-        cache_write = %(cache_write)s, cost = %(cost)s, cost_kind = %(cost_kind)s, xid = pg_current_xact_id()
+        cache_write = %(cache_write)s, cost = %(cost)s, cost_kind = %(cost_kind)s, xid = pg_current_xact_id()::text::bigint
     WHERE run_id = %(run)s AND seq = %(seq)s AND EXISTS (SELECT 1 FROM run)
 ), payload AS (
     INSERT INTO agents_steppayload (run_id, seq, output) SELECT %(run)s, %(seq)s, %(output)s::jsonb FROM run
@@ -123,7 +127,7 @@ SELECT run.asked, a.frozen_at IS NOT NULL FROM run JOIN agents_agent a ON a.id =
 LET_GO = """
 -- Hand the run back (queued), let it wait (waiting), or leave it as it is for a frozen agent (running).
 UPDATE agents_run SET state = %(state)s, lease_until = NULL, lease_holder = '', lease_token = lease_token + 1,
-    waiting_for = %(waiting_for)s, wake_at = %(wake_at)s,
+    waiting_for = %(waiting_for)s, wake_at = %(wake_at)s, steps_done = %(steps_done)s,
     changed_at = CASE WHEN state = %(state)s THEN changed_at ELSE now() END
 WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' RETURNING id
 """
@@ -131,7 +135,7 @@ WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' RETURNING i
 END = """
 UPDATE agents_run SET state = %(state)s, finished_at = now(), changed_at = now(), lease_until = NULL, lease_holder = '',
     lease_token = lease_token + 1, asked = '', waiting_for = '', wake_at = NULL, result = %(result)s::jsonb,
-    failure_class = %(failure_class)s, failure = %(failure)s, xid = pg_current_xact_id()
+    failure_class = %(failure_class)s, failure = %(failure)s, steps_done = %(steps_done)s, xid = pg_current_xact_id()
 WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' RETURNING id
 """
 
@@ -186,7 +190,18 @@ def raw() -> Iterator[psycopg.Connection[TupleRow]]:
 def one(sql: str, params: Mapping[str, Any]) -> TupleRow | None:
     """Run one statement and commit; its first row."""
     with raw() as conn:
-        return conn.execute(sql, params, prepare=True).fetchone()
+        return _cursor(conn).execute(sql, params, prepare=True).fetchone()
+
+
+_cursors: WeakKeyDictionary[psycopg.Connection[TupleRow], psycopg.Cursor[TupleRow]] = WeakKeyDictionary()
+
+
+def _cursor(conn: psycopg.Connection[TupleRow]) -> psycopg.Cursor[TupleRow]:
+    """One cursor a connection: making one for each statement costs as much as sending it."""
+    found = _cursors.get(conn)
+    if found is None:
+        found = _cursors[conn] = conn.cursor()
+    return found
 
 
 def rows(sql: str, params: Mapping[str, Any]) -> list[TupleRow]:
@@ -202,6 +217,7 @@ def fenced(row: TupleRow | None) -> TupleRow:
     return row
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 _SURROGATE = re.compile("[\ud800-\udfff\x00]")
 
 
@@ -219,9 +235,9 @@ def to_json(value: Any) -> str | None:
     """JSON text that PostgreSQL takes: models do send NUL and halves of surrogate pairs, which jsonb refuses."""
     if value is None:
         return None
-    text = json.dumps(value, separators=(",", ":"), default=str)
+    text = _encode(value)
     if "\\u0000" in text or "\\ud" in text:
-        text = json.dumps(_clean(value), separators=(",", ":"), default=str)
+        text = _encode(_clean(value))
     return text
 
 

@@ -97,7 +97,7 @@ def _cancel(run: Run) -> bool:
         transaction.on_commit(lambda: publish_cancel(run.pk), robust=True)
         return False
     close_open_steps(run.pk, reason="The run was cancelled.")
-    run.move(to=Run.State.CANCELLED)
+    run.move(to=Run.State.CANCELLED, steps_done=run.steps.filter(finished_at__isnull=False).count())
     return True
 
 

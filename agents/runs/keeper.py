@@ -9,8 +9,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -26,29 +27,38 @@ RENEW_SECONDS = 2.0
 CANCELS = "cockpit:cancels"
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Held:
+    """A run a driver of this process holds: its fencing token, how far it has come, and how to abort what is in flight."""
+
+    token: int
+    steps_done: Callable[[], int]
+    cancellation: Cancellation
+
+
 class Keeper:
-    """The thread and what it keeps: `{run id: (fencing token, cancellation)}`."""
+    """The thread and the runs it keeps."""
 
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
         self.stopping = threading.Event()
-        self._held: dict[UUID, tuple[int, Cancellation]] = {}
+        self._held: dict[UUID, Held] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._thread.start()
 
     @contextmanager
-    def keeping(self, run_id: UUID, token: int) -> Iterator[Cancellation]:
+    def keeping(self, run_id: UUID, token: int, steps_done: Callable[[], int]) -> Iterator[Cancellation]:
         """Hold a run's lease while inside; the value is set when a person cancels or the lease is lost."""
-        cancellation = Cancellation()
+        held = Held(token, steps_done, Cancellation())
         with self._lock:
-            self._held[run_id] = (token, cancellation)
+            self._held[run_id] = held
         try:
-            yield cancellation
+            yield held.cancellation
         finally:
             with self._lock:
-                if self._held.get(run_id, (0,))[0] == token:
+                if self._held.get(run_id) is held:
                     del self._held[run_id]
 
     def stop(self) -> None:
@@ -97,20 +107,23 @@ class Keeper:
         with hotpath.raw() as conn:
             conn.execute(hotpath.SIGN_OF_LIFE, {**sign, "driving": driving}, prepare=True)
 
-    def _renew_leases(self, held: dict[UUID, tuple[int, Cancellation]]) -> None:
-        tokens = [token for token, _ in held.values()]
+    def _renew_leases(self, held: dict[UUID, Held]) -> None:
+        tokens = [one.token for one in held.values()]
+        steps = [one.steps_done() for one in held.values()]
         kept: dict[UUID, str] = dict(
-            hotpath.rows(hotpath.RENEW, {"ids": list(held), "tokens": tokens, "lease": hotpath.LEASE_SECONDS})
+            hotpath.rows(
+                hotpath.RENEW, {"ids": list(held), "tokens": tokens, "steps": steps, "lease": hotpath.LEASE_SECONDS}
+            )
         )
-        for run_id, (_, cancellation) in held.items():
+        for run_id, one in held.items():
             if kept.get(run_id, "cancel") == "cancel":
-                cancellation.set()
+                one.cancellation.set()
 
     def _cancel(self, run_id: UUID) -> None:
         with self._lock:
             found = self._held.get(run_id)
         if found:
-            found[1].set()
+            found.cancellation.set()
 
 
 _keeper: Keeper | None = None

@@ -105,3 +105,7 @@ def recall(claim: Claim) -> None:
         claim.history[seq] = Event(seq, turn, kind, name, state, given, output, error, call_id)
         if state in ("held", "intended", "in_doubt"):
             claim.open[seq] = Held(state, attempt, answer)
+    stored = len(claim.history) - len(claim.open)
+    if stored > claim.steps_done:  # the driver before got somewhere: it did not die of this run
+        claim.deaths = 0
+    claim.steps_done = stored

@@ -27,7 +27,7 @@ WITH closed AS (
     SELECT *, date_trunc('minute', GREATEST(finished_at, created_at)) AS minute,
            width_bucket(GREATEST(extract(epoch FROM finished_at - started_at), 0)::double precision, {_BOUNDS}) AS bucket
     FROM agents_step
-    WHERE xid >= %(from)s::text::xid8 AND xid < %(to)s::text::xid8 AND finished_at IS NOT NULL
+    WHERE xid >= %(from)s AND xid < %(to)s AND finished_at IS NOT NULL
 )
 INSERT INTO agents_agentminute (agent_id, minute, runs_completed, runs_failed, runs_cancelled, steps, model_calls, tool_calls,
     step_errors, refusals, holds, tokens_in, tokens_out, cost, unpriced, confidence_sum, confidence_count, run_seconds,

@@ -38,7 +38,7 @@ def drive_claimed(claim: Claim) -> None:
     """Drive a run that this process has claimed."""
     signals.run_changed.send(Claim, run_id=claim.run_id, agent_id=claim.agent_id, state="running")
     try:
-        with keeper().keeping(claim.run_id, claim.token) as cancellation:
+        with keeper().keeping(claim.run_id, claim.token, lambda: claim.steps_done) as cancellation:
             Driver(claim, cancellation).drive()
     except errors.Fenced:
         log.info("run %s is in other hands; this driver changed nothing since", claim.run_id)

@@ -253,7 +253,7 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
         "run": claim.run_id,
         "token": claim.token,
         "seq": step.seq,
-        "counts": 0 if result.state == "in_doubt" else 1,
+        "steps_done": claim.steps_done + (result.state != "in_doubt"),
         "state": result.state,
         "finished_at": None if result.state == "in_doubt" else (result.finished_at or now()),
         "error_class": result.error_class,
@@ -288,7 +288,7 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
         if result.state == "in_doubt":
             signals.step_doubted.send(Planned, action=replace(step.action, answer=None))
     heed(claim, news)
-    claim.steps_done += params["counts"]
+    claim.steps_done = params["steps_done"]
     claim.tokens_in += params["add_in"]
     claim.tokens_out += params["add_out"]
     claim.cost += spent
