@@ -67,9 +67,8 @@ def create_token(
     token = Token.objects.create(
         user=user, name=name, prefix=plain[:SHOWN], digest=_digest(plain), expires_at=expires_at
     )
-    until = expires_at.isoformat() if expires_at else None
-    behind = owner.username if owner else None
-    _announce("token.created", token, by, role=role, team=team.slug if team else None, behind=behind, until=until)
+    told: dict[str, Any] = {"team": team.slug if team else None, "behind": owner.username if owner else None}
+    _announce("token.created", token, by, role=role, until=expires_at.isoformat() if expires_at else None, **told)
     return token, plain
 
 

@@ -90,8 +90,8 @@ def find(name: str) -> Declaration:
 
 def alike(name: str, known: Any) -> str:
     """A sentence that helps after a typing mistake; empty when nothing is near."""
-    near = get_close_matches(name, list(known), n=2, cutoff=0.75)
-    return f"Did you mean {' or '.join(near)}?" if near else ""
+    nearest = get_close_matches(name, list(known), n=1, cutoff=0.75)
+    return f"Did you mean {nearest[0]}?" if nearest else ""
 
 
 def load() -> None:

@@ -71,38 +71,41 @@ def tool(
     that no model could fill in, `errors.Conflict` for a name that is taken.
     """
 
+    told = {"says": says, "touches": touches, "preview": preview}
+    terms = {
+        "tier": tier, "floor": tier if floor is None else floor, "writes": writes, "idempotent": idempotent,
+        "compensation": compensation, "undoable_for": undoable_for, "timeout": timeout, "sandbox": sandbox,
+    }  # fmt: skip
+
     def declare(function: Function) -> Function:
-        taken = schemas.parameters(function, title=name)
-        declarations.declare(
-            ToolSpec(
-                name=name,
-                description=schemas.summary(function.__doc__ or "", taken.schema["properties"]),
-                schema=taken.schema,
-                tier=tier,
-                floor=tier if floor is None else floor,
-                writes=writes,
-                idempotent=idempotent,
-                compensation=compensation,
-                undoable_for=undoable_for,
-                timeout=timeout,
-                source=_source(function),
-                says_what_it_does=says is not None,
-                says_what_it_touches=touches is not None,
-                function=function,
-                is_async=inspect.iscoroutinefunction(function),
-                takes_context=taken.takes_context,
-                defaults=taken.defaults,
-                typed=taken.typed,
-                checks=Draft202012Validator(taken.schema, format_checker=Draft202012Validator.FORMAT_CHECKER),
-                says=_typed(says, taken.typed),
-                touches=_typed(touches, taken.typed),
-                preview=_typed(preview, taken.typed),
-                sandbox=sandbox,
-            )
-        )
+        declarations.declare(_spec(name, function, told, terms))
         return function
 
     return declare
+
+
+def _spec(
+    name: str, function: Callable[..., Any], told: Mapping[str, Callable[..., Any] | None], terms: Mapping[str, Any]
+) -> ToolSpec:
+    """Everything about a tool that can be worked out once: its schema, the plan for its arguments, where it stands."""
+    taken = schemas.parameters(function, title=name)
+    doors: dict[str, Any] = {door: _typed(one, taken.typed) for door, one in told.items()}
+    return ToolSpec(
+        name=name,
+        description=schemas.summary(function.__doc__ or "", taken.schema["properties"]),
+        schema=taken.schema,
+        source=_source(function),
+        says_what_it_does=told["says"] is not None,
+        says_what_it_touches=told["touches"] is not None,
+        function=function,
+        is_async=inspect.iscoroutinefunction(function),
+        takes_context=taken.takes_context,
+        defaults=taken.defaults,
+        typed=taken.typed,
+        checks=Draft202012Validator(taken.schema, format_checker=Draft202012Validator.FORMAT_CHECKER),
+        **doors,
+        **terms,
+    )
 
 
 def get(name: str) -> ToolSpec:
