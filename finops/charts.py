@@ -31,6 +31,7 @@ def spending(period: Period, series: Sequence[Series]) -> Json:
     layout = {
         "barmode": "stack",
         "showlegend": True,
+        "legend": {"y": 1, "yanchor": "bottom"},
         "xaxis": {"type": "category", "nticks": 8},
         "yaxis": {"type": "linear", "tickprefix": "$", "rangemode": "tozero"},
     }
@@ -60,5 +61,5 @@ def _label(start: datetime, step: str) -> str:
     if step == MONTH:
         return f"{start:%b %Y}"
     if step == DAY:
-        return f"{start:%a} {start.day} {start:%b}"
+        return f"{start.day} {start:%b}"
     return f"{start:%H:%M}" if step == FIVE_MINUTES else f"{start.day} {start:%b %H:%M}"

@@ -40,8 +40,10 @@ class Period:
 
     @property
     def phrase(self) -> str:
-        """Its words inside a sentence: "spent in the last 7 days"."""
-        return f"the {self.words}" if self.name else self.words
+        """Its words inside a sentence: spent "in the last 7 days", "on 3 Nov 2026", "from 1 Nov 2026 to 3 Nov 2026"."""
+        if self.name:
+            return f"in the {self.words}"
+        return f"on {self.words}" if " to " not in self.words else f"from {self.words}"
 
     @property
     def days(self) -> dict[str, str]:
@@ -78,7 +80,7 @@ def between(first: str, last: str, *, now: datetime, zone: tzinfo) -> Period:
         raise errors.Invalid(f"`to` ({until}) lies before `from` ({since}).", field="to")
     days = (until - since).days + 1
     step = HOUR if days <= 2 else DAY if days <= 62 else MONTH
-    words = f"{since:%Y-%m-%d}" if days == 1 else f"{since:%Y-%m-%d} to {until:%Y-%m-%d}"
+    words = _word(since) if days == 1 else f"{_word(since)} to {_word(until)}"
     return Period("", words, midnight(since, zone), midnight(until + timedelta(days=1), zone), step, zone)
 
 
@@ -90,6 +92,10 @@ def _day(text: str, field: str) -> date:
     if not FIRST <= day <= LAST:
         raise errors.Invalid(f"`{field}` lies between {FIRST} and {LAST}, not on {text}.", field=field)
     return day
+
+
+def _word(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"
 
 
 def floor(moment: datetime, step: str, zone: tzinfo) -> datetime:

@@ -135,15 +135,19 @@ class Statement:
 
     @property
     def rise(self) -> Decimal | None:
-        """How much more was spent than in the equally long time before; None where either is unknown."""
-        if self.total.spent is None or self.before.amount is None:
-            return None
-        return self.total.spent - self.before.amount
+        """How much more was spent than in the equally long time before, as a share of it; None where unknown."""
+        now, before = self.total.spent, self.before.amount
+        return (now - before) / before if now is not None and before else None
 
     @property
-    def rise_share(self) -> Decimal | None:
-        """The rise, or the fall, as a share of what was spent before."""
-        return abs(self.rise) / self.before.amount if self.rise is not None and self.before.amount else None
+    def fall(self) -> Decimal | None:
+        """The same, for a sentence that says "less"."""
+        return None if self.rise is None else -self.rise
+
+    @property
+    def times(self) -> int | None:
+        """How many times as much: people read "9 times", not "800 % more"."""
+        return round(self.rise + 1) if self.rise is not None and self.rise >= 2 else None
 
 
 def draw_up(question: Question, *, user: User, now: datetime) -> Statement:

@@ -89,7 +89,7 @@ def test_max_reads_what_was_spent_by_whom_and_what_is_not_in_the_sum(
     lines = table(html, "Agent", "Cost")
     assert [line[:2] for line in lines[:2]] == [["desk", "$1.28"], ["refunds simulated", "$0.40"]]
     assert lines[0][2] == "76.2 %"
-    assert lines[0][4:7] == ["$0.031", "3", "1"]
+    assert lines[0][3:6] == ["$0.031", "3", "1"]
     assert lines[2][:2] == ["Total", "$1.68"]
     text = plain(html)
     assert "1 call below has no known price" in text
@@ -105,9 +105,17 @@ def test_a_sentence_compares_with_the_equally_long_time_before(client: Client, m
         page(client, max_, "?range=1h")
     )
     books.spend(desk, "2", at=now - timedelta(minutes=90))
-    assert "50.0 % more than in the equally long time before ($2.00)." in plain(page(client, max_, "?range=1h"))
+    assert "50.0 % more than the $2.00 of the equally long time before." in plain(page(client, max_, "?range=1h"))
     books.spend(desk, "10", at=now - timedelta(minutes=90))
-    assert "75.0 % less than in the equally long time before ($12.00)." in plain(page(client, max_, "?range=1h"))
+    books.spend(desk, "33", at=now - timedelta(minutes=30))
+    assert ", 3 times the $12.00 of the equally long time before." in plain(page(client, max_, "?range=1h"))
+
+
+def test_spending_less_than_before_is_said(client: Client, max_: User, desk: Agent) -> None:
+    now = timezone.now()
+    books.spend(desk, "3", at=now - timedelta(minutes=30))
+    books.spend(desk, "12", at=now - timedelta(minutes=90))
+    assert "75.0 % less than the $12.00 of the equally long time before." in plain(page(client, max_, "?range=1h"))
 
 
 @pytest.mark.parametrize("person", ["olga", "rhea", "max_", "governor"])
@@ -153,9 +161,9 @@ def test_the_csv_is_the_table_on_screen(client: Client, max_: User, spending: li
         assert bool(tag) == (Decimal(row["simulated_usd"]) > 0 and name != "Total")
         known = None if row["amount_usd"] == "unpriced" else Decimal(row["amount_usd"])
         assert plain(money(known)) == line[1]
-        assert [row["calls"], row["unpriced_calls"].replace("0", "—", row[group_by] != "Total")] == line[5:7]
+        assert [row["calls"], row["unpriced_calls"].replace("0", "—", row[group_by] != "Total")] == line[4:6]
         tokens = [None if row[name] == "unknown" else int(row[name]) for name in ("tokens_in", "tokens_out")]
-        assert [count(number) for number in tokens] == line[7:9]
+        assert [count(number) for number in tokens] == line[6:8]
 
 
 def test_the_json_is_the_table_on_screen_with_its_question(client: Client, max_: User, spending: list[Agent]) -> None:
