@@ -278,5 +278,10 @@ def test_a_tool_may_bring_its_own_stand_in_for_the_sandbox(context):
 # --- cost ------------------------------------------------------------------------------------------------------------
 def test_checking_and_using_a_trivial_tool_costs_less_than_thirty_microseconds(context):
     spec, rounds = catalogue.get("testshop.length"), 2000
-    use = timeit.repeat(lambda: invoke(spec, validate(spec, {"text": "beans"}), context), number=rounds, repeat=5)
+    use = timeit.repeat(
+        lambda: invoke(spec, validate(spec, {"text": "beans"}), context),
+        number=rounds,
+        repeat=5,
+        timer=time.thread_time,
+    )
     assert min(use) / rounds < 30e-6
