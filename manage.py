@@ -10,6 +10,11 @@ def main() -> None:
     """Run one management command; a domain error is one sentence, not a traceback."""
     adopt_data_dir(sys.argv)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cockpit.settings")
+    if sys.argv[1:2] == ["up"]:  # there is no database yet to set Django up with, and loading it would only take time
+        from cockpit.management.commands.up import Command
+
+        Command().run_from_argv(sys.argv)
+        return
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

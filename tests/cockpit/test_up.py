@@ -210,5 +210,5 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "var").write_text("a file where the folder should be")
     refused = Up.start(tmp_path)
     assert refused.process.wait(READY_S) == 1
-    assert "name a folder of your own with --data-dir" in refused.said
+    assert "a folder of your own with --data-dir" in refused.said
     assert refused.said.count("\n") == 1

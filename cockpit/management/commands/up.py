@@ -1,5 +1,6 @@
 """`manage.py up`: the whole cockpit from one command, until Ctrl-C."""
 
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -22,6 +23,16 @@ class Command(BaseCommand):
         parser.add_argument("--data-dir", help="where everything is kept (default: COCKPIT_DATA_DIR, else var/)")
         parser.add_argument("--no-demo", action="store_true", help="no demo people and no demo fleet")
         parser.add_argument("--workers", type=int, default=2, help="processes for runs that ask models (default 2)")
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """As Django's own, without closing connections at the end: nobody has read settings, and nobody needs to."""
+        self._called_from_command_line = True
+        options = vars(self.create_parser(*argv[:2]).parse_args(argv[2:]))
+        try:
+            self.handle(**options)
+        except CommandError as error:
+            self.stderr.write(f"CommandError: {error}")
+            sys.exit(error.returncode)
 
     def handle(self, *, port: int, no_demo: bool, workers: int, **_: Any) -> None:
         """Run until somebody says stop."""
