@@ -143,13 +143,13 @@ OTHERS_WAIT = "SELECT EXISTS (SELECT 1 FROM agents_run WHERE state = 'queued' AN
 
 _lock = threading.Lock()
 _pool: ConnectionPool[psycopg.Connection[TupleRow]] | None = None
-_pool_of: tuple[int, str] = (0, "")
+_pool_of = 0
 
 
 def pool() -> ConnectionPool[psycopg.Connection[TupleRow]]:
-    """This process's connections for the hot path; made anew after a fork and when tests change the database."""
+    """This process's connections for the hot path; made anew after a fork."""
     global _pool, _pool_of
-    mine = (os.getpid(), str(connection.settings_dict["NAME"]))
+    mine = os.getpid()
     if _pool is None or _pool_of != mine:
         with _lock:
             if _pool is None or _pool_of != mine:
@@ -167,7 +167,7 @@ def close() -> None:
     """Give the connections back, e.g. before a test database is dropped."""
     global _pool
     with _lock:
-        if _pool is not None and _pool_of[0] == os.getpid():
+        if _pool is not None and _pool_of == os.getpid():
             _pool.close()
         _pool = None
 
@@ -189,8 +189,12 @@ def raw() -> Iterator[psycopg.Connection[TupleRow]]:
 
 def one(sql: str, params: Mapping[str, Any]) -> TupleRow | None:
     """Run one statement and commit; its first row."""
-    with raw() as conn:
+    mine = pool()
+    conn = mine.getconn()
+    try:
         return _cursor(conn).execute(sql, params, prepare=True).fetchone()
+    finally:
+        mine.putconn(conn)
 
 
 _cursors: WeakKeyDictionary[psycopg.Connection[TupleRow], psycopg.Cursor[TupleRow]] = WeakKeyDictionary()

@@ -44,14 +44,11 @@ class Claim:
     tokens_in: int
     tokens_out: int
     cost: Decimal
+    release: "Content"
     frozen: bool = False
+    told_at: float = 0.0
     history: dict[int, Event] = field(default_factory=dict)
     open: dict[int, Held] = field(default_factory=dict)
-
-    @property
-    def release(self) -> "Content":
-        """The release this run is pinned to."""
-        return content(self.release_id)
 
     def assignment(self) -> Assignment:
         """What the program is told besides history."""
@@ -69,12 +66,15 @@ class Content:
     version: str
     program: str
     bundle: Json
+    limits: Json
 
 
 @lru_cache(maxsize=512)
 def content(release_id: UUID) -> Content:
     """The content of a release, read once per process."""
-    return Content(*Release.objects.values_list("version", "program", "bundle").get(pk=release_id))
+    version, program, bundle = Release.objects.values_list("version", "program", "bundle").get(pk=release_id)
+    limits = {name: limit for name, limit in bundle.get("limits", {}).items() if limit is not None}
+    return Content(version, program, bundle, limits)
 
 
 @lru_cache(maxsize=64)
@@ -84,12 +84,15 @@ def recording(recording_id: UUID) -> Json:
     return found
 
 
+RELEASE = 9  # where hotpath.CLAIM returns the release
+
+
 def take(run_id: UUID) -> Claim | None:
     """Claim a run; None when it is not ready, someone else drives it, or its agent is frozen."""
     row = hotpath.one(hotpath.CLAIM, {"run": run_id, "holder": keeper().name, "lease": hotpath.LEASE_SECONDS})
     if row is None:
         return None
-    claim = Claim(*row)
+    claim = Claim(*row, release=content(row[RELEASE]))
     if claim.token > 1:  # somebody had it before
         recall(claim)
     return claim

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from agents import errors
 from agents.contracts import UNKNOWN, Action, AskModel, Json, UseTool
+from agents.llm import estimates
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
 from agents.tools import catalogue, invocation
@@ -18,12 +19,24 @@ def plan(claim: Claim, ask: AskModel | UseTool, *, seq: int, turn: int) -> Plann
         chain = claim.release.bundle.get("models") or [{"provider": "", "model": ""}]
         name = ask.recorded.model if ask.recorded else chain[0]["model"]
         action = act(claim, seq, "model", name, {"messages": len(ask.messages), "chain": chain}, tier=1, writes=False)
+        if ask.recorded is None:
+            action.facts.update(size(claim, ask))
         return Planned(seq, turn, ask, action)
     if ask.recorded:
         tier = ask.tier or UNKNOWN_TIER
         action = act(claim, seq, "tool", ask.name, ask.arguments, tier=tier, writes=bool(ask.writes), ask=ask)
         return Planned(seq, turn, ask, action)
     return plan_tool(claim, ask, seq=seq, turn=turn)
+
+
+def size(claim: Claim, ask: AskModel) -> Json:
+    """What gates that judge a price need to know: the tokens that go in, and the most that may come out."""
+    schemas = claim.release.bundle.get("tool_schemas", {})
+    offered = [{"name": name, **schemas.get(name, {})} for name in ask.tools]
+    return {
+        "tokens_in": estimates.of_request(ask.messages, offered).input,
+        "tokens_out": ask.settings.get("max_tokens"),
+    }
 
 
 def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | tuple[Planned, Result]:

@@ -39,7 +39,9 @@ def drive_claimed(claim: Claim) -> None:
     signals.run_changed.send(Claim, run_id=claim.run_id, agent_id=claim.agent_id, state="running")
     try:
         with keeper().keeping(claim.run_id, claim.token, lambda: claim.steps_done) as cancellation:
-            Driver(claim, cancellation).drive()
+            driver = Driver(claim, cancellation)
+            connection.close()  # what its assignment was read with; a tool may now take minutes
+            driver.drive()
     except errors.Fenced:
         log.info("run %s is in other hands; this driver changed nothing since", claim.run_id)
     finally:
@@ -222,7 +224,7 @@ class Driver:
 
 def exceeded(claim: Claim) -> tuple[str, str] | None:
     """The first limit this run is at, and the sentence that says so."""
-    limits = {key: value for key, value in claim.release.bundle.get("limits", {}).items() if value is not None}
+    limits = claim.release.limits
     at = steps.now()
     if claim.deadline_at and at >= claim.deadline_at:
         return "deadline", f"The deadline was {claim.deadline_at:%Y-%m-%d %H:%M:%S} UTC."

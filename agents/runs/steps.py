@@ -4,6 +4,7 @@ A trivial step is one statement on a raw connection. Acts and priced calls are t
 gates and the ledger join them.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,6 +34,9 @@ from agents.runs import gates, hotpath
 from agents.runs.lease import Claim, Held
 from agents.tools import invocation
 from agents.tools.catalogue import ToolSpec
+
+
+TELL_SECONDS = 0.1
 
 
 def now() -> datetime:
@@ -140,7 +144,15 @@ def checkpoint(claim: Claim, step: Planned, result: Result) -> None:
     heed(claim, hotpath.fenced(row))
     claim.steps_done += 1
     remember(claim, step, result.state, result.output, result.error)
-    signals.run_progressed.send(Planned, run_id=claim.run_id)
+    progress(claim)
+
+
+def progress(claim: Claim) -> None:
+    """Tell who looks at this run, at most ten times a second: nobody reads faster."""
+    now_s = time.monotonic()
+    if now_s >= claim.told_at + TELL_SECONDS:
+        claim.told_at = now_s
+        signals.run_progressed.send(Planned, run_id=claim.run_id)
 
 
 def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None = None) -> None:
@@ -295,7 +307,7 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
     remember(claim, step, result.state, result.output, result.error)
     if result.state == "in_doubt":
         claim.open[step.seq] = Held("in_doubt", step.attempt, None)
-    signals.run_progressed.send(Planned, run_id=claim.run_id)
+    progress(claim)
 
 
 def book(claim: Claim, call: BilledCall) -> None:

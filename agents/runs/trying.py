@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from agents import errors
 from agents.contracts import Json
 from agents.models import Release, Run, User
-from agents.runs import hotpath, runner, starting
+from agents.runs import hotpath, lease, runner, starting
 from agents.runs.keeper import keeper
 from agents.runs.lease import Claim
 
@@ -35,6 +35,6 @@ def _begin(release: Release, objective: str, by: User | None, given: Json) -> tu
         row = cursor.fetchone()
     if row is None:
         raise errors.Conflict(f"{release.agent} is frozen: no step of it may start, not even in the sandbox.")
-    claim = Claim(*row)
+    claim = Claim(*row, release=lease.content(row[lease.RELEASE]))
     claim.input = run.input  # which Django's own cursor hands over as text
     return run, claim
