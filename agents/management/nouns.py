@@ -8,7 +8,9 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
 from agents import errors
 from agents.people.models import User
@@ -35,6 +37,7 @@ class NounCommand(BaseCommand):
     def handle(self, *args: Any, does: Callable[..., None], **options: Any) -> None:
         """Call the verb with its own arguments."""
         given = {name: value for name, value in options.items() if name not in _DJANGOS}
+        _require_database()
         try:
             does(**given)
         except errors.DomainError as error:
@@ -59,6 +62,24 @@ _DJANGOS = {
     "verb", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks", "stdout",
     "stderr",
 }  # fmt: skip
+
+
+def _require_database() -> None:
+    """Ask before the pool does: it would try for its whole timeout and end in a traceback."""
+    if connection.connection is not None:
+        return
+    known = connection.settings_dict
+    place = {
+        name: known[key] for name, key in (("host", "HOST"), ("port", "PORT"), ("dbname", "NAME"), ("user", "USER"))
+    }
+    try:
+        psycopg.connect(**place, password=known["PASSWORD"], connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        words = str(error).strip().splitlines()[0]
+        sentence = (
+            f"The database does not answer ({words}). Start the cockpit, name its folder by COCKPIT_DATA_DIR, or set "
+        )
+        raise CommandError(f"{sentence}DATABASE_URL.") from error
 
 
 def account(name: str, *, option: str) -> User:

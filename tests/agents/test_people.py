@@ -1,8 +1,11 @@
 """Accounts and keys: who gets in, who may make them, what the log keeps."""
 
 import io
+import os
+import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from agents.people import accounts
 from tests import factories
 
 pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -211,3 +215,17 @@ def test_a_token_that_cannot_be_made_is_refused_in_one_sentence(words, sentence)
     with pytest.raises(CommandError, match=sentence):
         call_command("token", "create", "night-watch", "--role", "operator", *words)
     assert not Token.objects.exists()
+
+
+def test_a_database_that_is_away_is_one_sentence(tmp_path: Path):
+    """As a process of its own: what this one is connected to is there."""
+    environment = {
+        **os.environ,
+        "COCKPIT_DATA_DIR": str(tmp_path),
+        "DATABASE_URL": "postgresql://cockpit@127.0.0.1:9/cockpit",
+    }
+    command = [sys.executable, "manage.py", "user", "list"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: The database does not answer (")
+    assert "Traceback" not in done.stderr
