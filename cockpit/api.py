@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path
@@ -22,6 +22,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError, ValidationErrorContext
 from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
+from ninja.renderers import JSONRenderer
 from uuid_utils.compat import uuid7
 
 from agents import errors
@@ -131,6 +132,12 @@ def _require_storable(value: Any) -> None:
             raise errors.DomainError("The body holds a NUL character or half of a surrogate pair; no text here can.")
 
 
+class PlainRenderer(JSONRenderer):
+    """JSON in UTF-8 as it stands: whoever reads it in a terminal reads €, not an escape."""
+
+    json_dumps_params = {"ensure_ascii": False}
+
+
 class CockpitAPI(NinjaAPI):
     """Ninja's API with our answers: closed to redirects of the sign-in page, and JSON whatever happens."""
 
@@ -209,6 +216,7 @@ api = CockpitAPI(
     docs_decorator=require_safe,
     auth=Credentials(),
     parser=StrictParser(),
+    renderer=PlainRenderer(),
 )
 
 
@@ -258,7 +266,7 @@ def _internal(request: HttpRequest, error: Exception) -> HttpResponse:
     return response
 
 
-for _unread in (BadRequest, SuspiciousOperation, MultiPartParserError):
+for _unread in (BadRequest, SuspiciousOperation, MultiPartParserError, UnreadablePostError):
     api.add_exception_handler(_unread, _unreadable)
 for _away in (OperationalError, InterfaceError):
     api.add_exception_handler(_away, _unavailable)

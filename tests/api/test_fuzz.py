@@ -44,7 +44,7 @@ def approval(run: Run) -> Approval:
 
 @schema.parametrize()
 @settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     database=None,
