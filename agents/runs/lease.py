@@ -92,7 +92,7 @@ def take(run_id: UUID) -> Claim | None:
     row = hotpath.one(hotpath.CLAIM, {"run": run_id, "holder": keeper().name, "lease": hotpath.LEASE_SECONDS})
     if row is None:
         return None
-    claim = Claim(*row, content(row[RELEASE]))
+    claim = Claim(*(*row, content(row[RELEASE])))
     if claim.token > 1:  # somebody had it before
         recall(claim)
     return claim

@@ -35,6 +35,6 @@ def _begin(release: Release, objective: str, by: User | None, given: Json) -> tu
         row = cursor.fetchone()
     if row is None:
         raise errors.Conflict(f"{release.agent} is frozen: no step of it may start, not even in the sandbox.")
-    claim = Claim(*row, lease.content(row[lease.RELEASE]))
+    claim = Claim(*(*row, lease.content(row[lease.RELEASE])))
     claim.input = run.input  # which Django's own cursor hands over as text
     return run, claim
