@@ -31,6 +31,7 @@ def finish(claim: Claim, last: Finish) -> None:
 def fail(claim: Claim, failure_class: str, why: str, *, result: Any = None) -> None:
     """The run cannot go on; what it did stays, open questions are withdrawn."""
     with steps.database():
+        hotpath.fenced(steps.guard(claim))  # the run before its questions, as everyone locks them
         close_open_steps(claim.run_id, reason=f"The run failed: {why}")
         end(claim, "failed", result=result, failure_class=failure_class, failure=why)
         run = Run.objects.select_related("agent").get(pk=claim.run_id)

@@ -24,6 +24,10 @@ from agents import errors
 
 LEASE_SECONDS = 9
 
+SILENCE = f"{LEASE_SECONDS}s"
+"""How long a driver may say nothing between BEGIN and COMMIT. One that stands still there (stopped, or its machine
+suspended) keeps its run locked against whoever would take it over, until the server ends its transaction."""
+
 CLAIM = """
 -- Take a queued run, or one whose driver is dead, unless its agent is frozen. A take-over counts as a death until a step is stored.
 UPDATE agents_run r SET
@@ -80,7 +84,8 @@ SELECT run.asked, a.frozen_at IS NOT NULL FROM run JOIN agents_agent a ON a.id =
 
 GUARD = """
 -- Before an intent: the run is still ours, nobody asked it to stop, its agent is not frozen. Locks the run to the commit.
-SELECT r.asked, a.frozen_at IS NOT NULL FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id
+SELECT r.asked, a.frozen_at IS NOT NULL, set_config('idle_in_transaction_session_timeout', %(silence)s, true)
+FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id
 WHERE r.id = %(run)s AND r.lease_token = %(token)s AND r.state = 'running' FOR NO KEY UPDATE OF r
 """
 
@@ -121,7 +126,8 @@ WITH run AS (
     INSERT INTO agents_steppayload (run_id, seq, output) SELECT %(run)s, %(seq)s, %(output)s::jsonb FROM run
     ON CONFLICT (run_id, seq) DO UPDATE SET output = EXCLUDED.output
 )
-SELECT run.asked, a.frozen_at IS NOT NULL FROM run JOIN agents_agent a ON a.id = run.agent_id
+SELECT run.asked, a.frozen_at IS NOT NULL, set_config('idle_in_transaction_session_timeout', %(silence)s, true)
+FROM run JOIN agents_agent a ON a.id = run.agent_id
 """
 
 LET_GO = """
@@ -156,7 +162,10 @@ def pool() -> ConnectionPool[psycopg.Connection[TupleRow]]:
                 params = connection.get_connection_params()
                 for unwanted in ("pool", "cursor_factory", "context", "prepare_threshold", "application_name"):
                     params.pop(unwanted, None)
+                # Every statement here finds its rows by key: planning it anew each time costs a fifth and wins nothing.
+                options = f"{params.get('options') or ''} -c plan_cache_mode=force_generic_plan -c jit=off".strip()
                 params |= {"autocommit": True, "prepare_threshold": 0, "application_name": "cockpit engine"}
+                params["options"] = options
                 size = int(os.environ.get("COCKPIT_ENGINE_POOL", "4"))
                 _pool = ConnectionPool(kwargs=params, min_size=1, max_size=size, timeout=20, open=True, name="engine")
                 _pool_of = mine

@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from agents import errors, signals
@@ -73,7 +73,7 @@ def _pause(run: Run) -> bool:
     if _is_driven(run):
         Run.objects.filter(pk=run.pk).update(asked=Run.Asked.PAUSE)
         return False
-    run.move(to=Run.State.PAUSED, lease_until=None, lease_holder="")
+    run.move(to=Run.State.PAUSED, lease_until=None, lease_holder="", steps_done=_steps_taken(run))
     return True
 
 
@@ -96,9 +96,15 @@ def _cancel(run: Run) -> bool:
         Run.objects.filter(pk=run.pk).update(asked=Run.Asked.CANCEL)
         transaction.on_commit(lambda: publish_cancel(run.pk), robust=True)
         return False
+    taken = _steps_taken(run)
     close_open_steps(run.pk, reason="The run was cancelled.")
-    run.move(to=Run.State.CANCELLED, steps_done=run.steps.filter(finished_at__isnull=False).count())
+    run.move(to=Run.State.CANCELLED, steps_done=taken)
     return True
+
+
+def _steps_taken(run: Run) -> int:
+    """How many steps it has closed; a driver that died may not have come to say so. Count before any are withdrawn."""
+    return run.steps.filter(finished_at__isnull=False).count()
 
 
 @transaction.atomic
@@ -154,18 +160,22 @@ def draining(agent: Agent) -> int:
 
 def overdue(*, limit: int = 200) -> int:
     """Fail runs past their deadline that nobody drives; a driven one sees its deadline by itself."""
-    late = (
-        Run.objects.live()
-        .filter(deadline_at__lt=timezone.now())
-        .filter(Q(lease_until=None) | Q(lease_until__lt=timezone.now() - timedelta(seconds=1)))
-    )
+    idle = Q(lease_until=None) | Q(lease_until__lt=timezone.now() - timedelta(seconds=1))
+    late = Run.objects.live().filter(idle, deadline_at__lt=timezone.now())
     ended = 0
-    for run in late[:limit]:
+    for pk in list(late.values_list("pk", flat=True)[:limit]):
         with transaction.atomic():
-            close_open_steps(run.pk, reason="The run's deadline passed.")
-            why = f"The deadline was {run.deadline_at:%Y-%m-%d %H:%M:%S} UTC."
-            run.move(to=Run.State.FAILED, failure_class="limit:deadline", failure=why)
-            audit.record("run.failed", about=run, by=None, reason=why, failure_class="limit:deadline")
-            signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)
-            ended += 1
+            # Looked at again under its lock: it may have ended, or found a driver, meanwhile.
+            if run := late.select_for_update(of=("self",), skip_locked=True).filter(pk=pk).first():
+                _end_overdue(run)
+                ended += 1
     return ended
+
+
+def _end_overdue(run: Run) -> None:
+    taken = _steps_taken(run)
+    close_open_steps(run.pk, reason="The run's deadline passed.")
+    why = f"The deadline was {run.deadline_at:%Y-%m-%d %H:%M:%S} UTC."
+    run.move(to=Run.State.FAILED, failure_class="limit:deadline", failure=why, steps_done=taken)
+    audit.record("run.failed", about=run, by=None, reason=why, failure_class="limit:deadline")
+    signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)

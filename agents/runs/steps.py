@@ -251,7 +251,7 @@ def touch(claim: Claim, step: Planned) -> None:
 def guard(claim: Claim) -> tuple[Any, ...] | None:
     """Lock the run to the end of this transaction, if it is still ours; what people want of it."""
     with connection.cursor() as cursor:
-        cursor.execute(hotpath.GUARD, {"run": claim.run_id, "token": claim.token})
+        cursor.execute(hotpath.GUARD, {"run": claim.run_id, "token": claim.token, "silence": hotpath.SILENCE})
         row: tuple[Any, ...] | None = cursor.fetchone()
         return row
 
@@ -264,6 +264,7 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
     params: dict[str, Any] = {
         "run": claim.run_id,
         "token": claim.token,
+        "silence": hotpath.SILENCE,
         "seq": step.seq,
         "steps_done": claim.steps_done + (result.state != "in_doubt"),
         "state": result.state,
