@@ -23,7 +23,7 @@ import redis
 import redis.asyncio
 from django.conf import settings
 from django.db import connections
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 logger = logging.getLogger(__name__)
@@ -227,11 +227,13 @@ _hubs: "WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = WeakKeyDictionary()
 
 
 @require_safe
-def events(request: HttpRequest) -> StreamingHttpResponse:
-    """The stream of one browser. `since`: when its page was made, in milliseconds.
+def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """The stream of one browser. `since`: when its page was made, in milliseconds; `probe` only asks for entrance.
 
     The database connection goes back to the pool first: a stream that kept it would use up the pool in eight tabs.
     """
+    if "probe" in request.GET:
+        return HttpResponse(status=204)
     since = request.GET.get("since", "")
     stream = _stream(float(since) / 1000 if since.isdecimal() else time.time())
     response = StreamingHttpResponse(stream, content_type="text/event-stream")
@@ -249,6 +251,7 @@ async def _stream(since: float) -> AsyncIterator[str]:
         while time.monotonic() < ends_at:
             yield await page.next()
             await asyncio.sleep(FLUSH_EVERY)
+        yield _event("bye")
     finally:
         hub.leave(page)
 

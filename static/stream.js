@@ -4,6 +4,7 @@
 const SILENCE = 40_000; // the server pings every 15 s: longer silence is a dead connection
 const CLOSE_AFTER = 5_000; // outlives the moment between two pages
 const REMEMBER = 30_000;
+const streams = new Set();
 
 export class Stream {
   constructor(tell) {
@@ -11,6 +12,7 @@ export class Stream {
     this.seen = [];
     this.state = { word: "connecting", since: Date.now() };
     this.delay = 1_000;
+    streams.add(this);
   }
 
   open(address, since) {
@@ -21,6 +23,7 @@ export class Stream {
     this.source.addEventListener("hello", (event) => this.said("live", JSON.parse(event.data)));
     this.source.addEventListener("lost", (event) => this.said("reconnecting", JSON.parse(event.data)));
     this.source.addEventListener("ping", () => this.heard());
+    this.source.addEventListener("bye", () => this.open(this.address, Date.now()));
     this.source.addEventListener("change", (event) => this.changed(JSON.parse(event.data)));
     this.source.onerror = () => this.failed();
     this.watch = setInterval(() => this.check(), 5_000);
@@ -67,12 +70,19 @@ export class Stream {
   // EventSource gives up after some answers and waits without end after others: we decide when to try again.
   failed() {
     this.close();
-    this.say(navigator.onLine ? "reconnecting" : "offline");
+    if (this.state.word !== "signed out") this.say(navigator.onLine ? "reconnecting" : "offline");
+    this.probe();
     this.again = setTimeout(() => {
       this.again = null;
       this.open(this.address, Date.now() - this.delay);
     }, this.delay);
     this.delay = Math.min(this.delay * 2, 15_000);
+  }
+
+  // A stream that is refused says nothing of why: whoever was signed out is led to the door and told so.
+  async probe() {
+    const answer = await fetch(`${this.address}?probe`, { redirect: "manual" }).catch(() => null);
+    if (answer?.type === "opaqueredirect") this.say("signed out");
   }
 
   say(word) {
@@ -81,6 +91,8 @@ export class Stream {
     this.tell({ state: this.state, skew: this.skew });
   }
 }
+
+addEventListener("online", () => streams.forEach((stream) => stream.isOpen && stream.open(stream.address, Date.now())));
 
 function serve() {
   const ports = new Set();

@@ -5,8 +5,10 @@
 // while nobody looks. With data-live-mode="announce" known rows change in place and new ones wait behind "3 new".
 import { coarse, correct } from "./times.js";
 
-const LOOKS = { live: "ok", connecting: "still", reconnecting: "warn", offline: "bad" };
+const LOOKS = { live: "ok", connecting: "still", reconnecting: "warn", offline: "bad", "signed out": "bad" };
+const isAway = () => !["live", "connecting"].includes(state.word);
 const AT_MOST_EVERY = 250;
+const PATIENCE = 10_000;
 const { events, stream, person, since } = document.body.dataset;
 const dirty = new Set();
 const renewed = new Map();
@@ -16,7 +18,7 @@ function heard({ topics, state: next, skew }) {
   if (topics) mark(topics);
   if (skew !== undefined) correct(skew);
   if (!next) return;
-  const wasAway = state.word === "reconnecting" || state.word === "offline";
+  const wasAway = isAway();
   state = next;
   show();
   if (wasAway && next.word === "live") mark(["*"]);
@@ -88,30 +90,33 @@ function replace(element, row) {
 }
 
 function show() {
+  if (state.word === "connecting" && Date.now() - state.since > PATIENCE) state = { ...state, word: "offline" };
   const sign = document.getElementById("live");
   if (!sign) return;
   sign.className = `live state ${LOOKS[state.word]}`;
   const word = sign.querySelector("[data-word]");
+  if (word.textContent === "live") sign.setAttribute("role", "status"); // from now on a change is worth telling
   if (word.textContent !== state.word) word.textContent = state.word;
-  const isAway = state.word === "reconnecting" || state.word === "offline";
-  sign.querySelector("[data-age]").textContent = isAway ? coarse((Date.now() - state.since) / 1000) : "";
+  sign.querySelector("[data-age]").textContent = isAway() ? coarse((Date.now() - state.since) / 1000) : "";
 }
 
-async function connect() {
+function connect() {
   const hello = { address: new URL(events, location.href).href, person, since: Number(since) };
-  if (window.SharedWorker) {
-    const worker = new SharedWorker(stream, { type: "module", name: "cockpit" });
-    worker.port.onmessage = ({ data }) => heard(data);
-    worker.port.postMessage(hello);
-    addEventListener("pagehide", () => worker.port.postMessage({ bye: true }));
-    addEventListener("pageshow", (event) => event.persisted && worker.port.postMessage(hello));
-  } else {
-    const { Stream } = await import(stream);
-    const own = new Stream(heard);
-    own.open(hello.address, hello.since);
-    addEventListener("pagehide", () => own.close());
-    addEventListener("pageshow", (event) => event.persisted && own.open(hello.address, Date.now()));
-  }
+  if (!window.SharedWorker) return connectAlone(hello);
+  const worker = new SharedWorker(stream, { type: "module", name: "cockpit" });
+  worker.onerror = () => connectAlone(hello);
+  worker.port.onmessage = ({ data }) => heard(data);
+  worker.port.postMessage(hello);
+  addEventListener("pagehide", () => worker.port.postMessage({ bye: true }));
+  addEventListener("pageshow", (event) => event.persisted && worker.port.postMessage(hello));
+}
+
+async function connectAlone(hello) {
+  const { Stream } = await import(stream);
+  const own = new Stream(heard);
+  own.open(hello.address, hello.since);
+  addEventListener("pagehide", () => own.close());
+  addEventListener("pageshow", (event) => event.persisted && own.open(hello.address, Date.now()));
 }
 
 if (document.getElementById("live")) {

@@ -67,6 +67,10 @@ function option(one, place) {
   return row;
 }
 
+if (/Mac|iPhone|iPad/.test(navigator.platform)) {
+  for (const key of document.querySelectorAll("kbd")) key.textContent = key.textContent.replace("Ctrl", "⌘");
+}
+
 if (dialog) {
   dialog.addEventListener("opened", () => {
     entries = collect();

@@ -156,6 +156,16 @@ def test_a_forked_child_announces_for_itself():
     listen(story)
 
 
+def test_a_stream_ends_by_itself_and_asks_to_be_opened_again(monkeypatch):
+    monkeypatch.setattr(live, "LIFE", 0.2)
+
+    async def story(page: Listener) -> None:
+        await page.ready()
+        assert (await page.next())[0] == "bye"
+
+    listen(story)
+
+
 def test_a_page_that_leaves_is_forgotten():
     async def story(page: Listener) -> None:
         await page.ready()
