@@ -11,6 +11,11 @@ from agents.people.models import User
 ENGINE = "cockpit"
 
 
+def denied(verb: str, *, about: models.Model, by: User, because: str, request_id: UUID | None = None) -> None:
+    """Keep a refused attempt. Call before any transaction that the refusal is going to roll back."""
+    record(verb, about=about, by=by, reason=because, request_id=request_id, outcome=AuditEntry.Outcome.DENIED)
+
+
 def record(
     verb: str,
     *,

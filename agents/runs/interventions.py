@@ -20,23 +20,24 @@ from agents.runs.keeper import publish_cancel
 
 def pause(run: Run, *, by: User, reason: str, request_id: UUID) -> Control:
     """Stop before the next step and stay so until resumed; open questions stay open."""
+    _require(Permission.STEER, run, Control.Verb.PAUSE, by=by, request_id=request_id)
     return _steer(run, Control.Verb.PAUSE, by=by, reason=reason, request_id=request_id)
 
 
 def resume(run: Run, *, by: User, reason: str = "", request_id: UUID) -> Control:
     """Queue a paused run again; a pause that was not obeyed yet is withdrawn."""
+    _require(Permission.STEER, run, Control.Verb.RESUME, by=by, request_id=request_id)
     return _steer(run, Control.Verb.RESUME, by=by, reason=reason, request_id=request_id)
 
 
 def cancel(run: Run, *, by: User, reason: str, request_id: UUID) -> Control:
     """End the run for good; a model call in flight is aborted. What was done stays done."""
+    _require(Permission.STEER, run, Control.Verb.CANCEL, by=by, request_id=request_id)
     return _steer(run, Control.Verb.CANCEL, by=by, reason=reason, request_id=request_id)
 
 
 @transaction.atomic
 def _steer(run: Run, verb: Control.Verb, *, by: User, reason: str, request_id: UUID) -> Control:
-    if not by.may(Permission.STEER, run.team_id):
-        raise errors.Forbidden(f"You may not {verb} runs of this team; that takes the role operator.")
     if not reason.strip() and verb != Control.Verb.RESUME:
         raise errors.Invalid(f"Say why you {verb} this run; the next person will ask.", field="reason")
     if found := Control.objects.filter(request_id=request_id).first():
@@ -107,10 +108,14 @@ def _steps_taken(run: Run) -> int:
     return run.steps.filter(finished_at__isnull=False).count()
 
 
-@transaction.atomic
 def freeze(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
     """No run of this agent starts another step until it is thawed. No run's state changes, so nothing is to be restored."""
-    _may_freeze(agent, by, "freeze")
+    _require(Permission.STEER, agent, Control.Verb.FREEZE, by=by, request_id=request_id)
+    return _freeze(agent, by=by, reason=reason, request_id=request_id)
+
+
+@transaction.atomic
+def _freeze(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
     if not reason.strip():
         raise errors.Invalid("Say why you freeze this agent; the next person will ask.", field="reason")
     if found := Control.objects.filter(request_id=request_id).first():
@@ -121,10 +126,14 @@ def freeze(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
     return _agent_control(agent, Control.Verb.FREEZE, by=by, reason=reason, request_id=request_id)
 
 
-@transaction.atomic
 def thaw(agent: Agent, *, by: User, reason: str = "", request_id: UUID) -> Control:
     """Let the agent's runs go on exactly where they were."""
-    _may_freeze(agent, by, "thaw")
+    _require(Permission.STEER, agent, Control.Verb.THAW, by=by, request_id=request_id)
+    return _thaw(agent, by=by, reason=reason, request_id=request_id)
+
+
+@transaction.atomic
+def _thaw(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
     if found := Control.objects.filter(request_id=request_id).first():
         return _same(found, agent_id=agent.pk, verb=Control.Verb.THAW)
     cleared = {"frozen_at": None, "frozen_by": None, "frozen_reason": ""}
@@ -139,9 +148,13 @@ def thaw(agent: Agent, *, by: User, reason: str = "", request_id: UUID) -> Contr
     return control
 
 
-def _may_freeze(agent: Agent, by: User, verb: str) -> None:
-    if not by.may(Permission.STEER, agent.team_id):
-        raise errors.Forbidden(f"You may not {verb} {agent}; that takes the role operator in its team.")
+def _require(permission: Permission, about: Run | Agent, verb: str, *, by: User, request_id: UUID) -> None:
+    """Refuse whoever may not, and keep the attempt: outside the transaction that the refusal ends."""
+    if by.may(permission, about.team_id):
+        return
+    why = f"You may not {verb} {about}; that takes the role operator in {about.team}."
+    audit.denied(f"{about._meta.model_name}.{verb}", about=about, by=by, because=why, request_id=request_id)
+    raise errors.Forbidden(why)
 
 
 def _agent_control(agent: Agent, verb: Control.Verb, *, by: User, reason: str, request_id: UUID) -> Control:

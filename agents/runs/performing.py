@@ -13,6 +13,8 @@ from agents.runs.steps import Planned, Result
 from agents.tools import invocation
 from agents.tools.context import ToolContext
 
+UNCLEAR = frozenset({"timeout", "cancelled", "connection", "result"})
+"""Ways to fail after which the other side may have acted: no answer came, or one that cannot be kept."""
 GATEWAY_ATTEMPTS = 100  # calls of one step attempt are booked under numbers of their own, this far apart
 
 
@@ -42,7 +44,7 @@ def perform_write(claim: Claim, step: Planned, cancellation: Cancellation) -> No
 
 def is_unclear(result: Result) -> bool:
     """Whether the other side may have acted though we have no answer."""
-    return result.state == "failed" and result.error_class in {"timeout", "cancelled", "connection"}
+    return result.state == "failed" and result.error_class in UNCLEAR
 
 
 def use(claim: Claim, step: Planned, cancellation: Cancellation) -> Result:

@@ -26,7 +26,9 @@ def start(
     """Queue a run of the agent's live release (or of the one given). The same request id again is the same run."""
     chosen = release or agent.release
     if by is not None and not by.may(Permission.START, agent.team_id):
-        raise errors.Forbidden(f"You may not start runs of {agent}; that takes the role operator in {agent.team}.")
+        why = f"You may not start runs of {agent}; that takes the role operator in {agent.team}."
+        audit.denied("run.start", about=agent, by=by, because=why, request_id=request_id)
+        raise errors.Forbidden(why)
     if chosen is None:
         raise errors.Conflict(f"{agent} has no live release; publish one with manage.py release publish FILE.")
     if not objective.strip():

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from agents.models import Agent, Run, Team
+from agents.models import Agent, Release, Run, Team
 from agents.registry import publishing
 from agents.runs import starting
 from cockpit.brambleway import shop
@@ -23,7 +23,8 @@ def settle() -> None:
         Team.objects.get_or_create(slug=slug, defaults={"name": name})
     for slug in AGENTS:
         bundle = tomllib.loads((Path(__file__).parent / f"{slug}.toml").read_text(encoding="utf-8"))
-        publishing.publish(bundle, by=None)
+        if not Release.objects.filter(agent__slug=slug, version=bundle["version"]).exists():
+            publishing.publish(bundle, by=None)
 
 
 def arrive(*, number: int = 1, chance: random.Random | None = None) -> int:
