@@ -107,9 +107,11 @@ def total(rows: Iterable[Cost], *, group: str = "", label: str = "Total") -> Cos
 
 def entries(user: User, filters: Mapping[str, str] | None = None) -> "QuerySet[LedgerEntry]":
     """The entries a person may see, narrowed by `FILTERS`."""
-    for name in filters or {}:
+    for name, value in (filters or {}).items():
         if name not in FILTERS:
             raise errors.Invalid(f"Costs cannot be filtered by {name!r}, only by {', '.join(FILTERS)}.", field=name)
+        if "\0" in value:
+            raise errors.Invalid(f"`{name}` holds a NUL character, which no name has.", field=name)
     seen: QuerySet[LedgerEntry] = LedgerEntry.objects.visible_to(user)
     return seen.filter(**{FILTERS[name]: value for name, value in (filters or {}).items()})
 
@@ -127,6 +129,12 @@ def within(rows: "QuerySet[LedgerEntry]", since: datetime | None, until: datetim
 def _figures(row: Any, prefix: str = "sum_", names: Iterable[str] = FIGURES) -> dict[str, Any]:
     """The figures in a row of the database's answer."""
     return {name: row[f"{prefix}{name}"] for name in names}
+
+
+def extent(user: User) -> tuple[datetime, datetime] | None:
+    """When the first and the last call were made that a person may see; None before the first."""
+    found = entries(user).aggregate(first=Min("at"), last=Max("at"))
+    return (found["first"], found["last"]) if found["first"] else None
 
 
 # --- by group ---------------------------------------------------------------------------------------------------------

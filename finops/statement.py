@@ -130,8 +130,8 @@ class Statement:
     unpriced: list[Unpriced]
     figure: Json
     caption: str
-    is_new: bool
-    """Whether nothing was ever booked that this person may see."""
+    elsewhere: Choice | None
+    """Where there is something to see, when here is nothing; None when nothing was ever booked."""
 
     @property
     def rise(self) -> Decimal | None:
@@ -171,8 +171,18 @@ def draw_up(question: Question, *, user: User, now: datetime) -> Statement:
         unpriced=reports.unpriced(rows),
         figure=charts.spending(period, reports.over_time(rows, period, of=of, parts=parts)),
         caption=charts.caption(period, of),
-        is_new=not groups and not reports.entries(user).exists(),
+        elsewhere=None if groups else _elsewhere(question, user),
     )
+
+
+def _elsewhere(question: Question, user: User) -> Choice | None:
+    """All of what a person may see, without the filters and the period that hide it."""
+    extent = reports.extent(user)
+    if extent is None:
+        return None
+    first, last = (f"{moment.astimezone(question.period.zone):%Y-%m-%d}" for moment in extent)
+    everything = periods.between(first, last, now=extent[1], zone=question.period.zone)
+    return Choice(Question(question.group_by, everything).address(), everything.words, False)
 
 
 def top(question: Question, *, user: User, now: datetime) -> Headline:

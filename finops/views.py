@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from agents.models import Agent, User
+from agents.models import Agent, Permission, User
 from finops import downloads, statement
 from finops.statement import Question, Statement
 
@@ -36,7 +36,9 @@ def costs(request: Request) -> HttpResponse:
         top = statement.top(question, user=request.actor, now=now)
         return render(request, "finops/costs.html#headline", {"top": top, "question": question})
     drawn = _drawn_up(request)
-    return render(request, "finops/costs.html", {"statement": drawn, "top": drawn.headline, "question": drawn.question})
+    context = {"statement": drawn, "top": drawn.headline, "question": drawn.question}
+    may_start = request.actor.may_somewhere(Permission.START)
+    return render(request, "finops/costs.html", {**context, "may_start": may_start})
 
 
 @require_safe

@@ -227,16 +227,27 @@ def test_each_line_leads_to_its_runs(client: Client, max_: User, spending: list[
     assert "/runs/?q=agent%3Adesk+since%3A7d" in page(client, max_)
 
 
-def test_before_the_first_call_the_page_says_what_will_be_here(client: Client, max_: User) -> None:
+def test_before_the_first_call_the_page_says_what_will_be_here(client: Client, max_: User, olga: User) -> None:
     html = page(client, max_)
     assert "Nothing was spent yet" in html
-    assert "/runs/new/" in html
+    assert "Start a run" not in html  # a manager may not
+    assert "Start a run" in page(client, olga)
 
 
 def test_a_filter_that_hides_everything_says_so(client: Client, max_: User, spending: list[Agent]) -> None:
     html = page(client, max_, "?model=gpt-9")
     assert "Nothing was spent here" in html
+    assert "Clear the filters" in html
     assert "Nothing was spent yet" not in html
+
+
+def test_spending_of_another_time_is_one_press_away(client: Client, max_: User, desk: Agent) -> None:
+    books.spend(desk, "7", at=books.NOON.replace(year=2024))
+    html = page(client, max_)
+    assert "The ledger has some from 20 Nov 2024." in html
+    found = page(client, max_, "?group_by=agent&from=2024-11-20&to=2024-11-20")
+    assert "group_by=agent&amp;from=2024-11-20&amp;to=2024-11-20" in html
+    assert table(found, "Agent", "Cost")[0][:2] == ["desk", "$7.00"]
 
 
 @pytest.mark.parametrize(
@@ -245,6 +256,7 @@ def test_a_filter_that_hides_everything_says_so(client: Client, max_: User, spen
         ("?group_by=colour", "it can be agent, team, use_case, model, provider, release, day, hour"),
         ("?range=fortnight", "it can be 1h, 24h, 7d, 30d"),
         ("?from=yesterday", "is a day such as 2026-11-01"),
+        ("?agent=%00", "holds a NUL character"),
     ],
 )
 def test_an_address_that_makes_no_sense_is_answered_with_what_would(

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Sum
 from django.db.utils import ProgrammingError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -110,6 +110,7 @@ amounts = st.decimals(0, "99999999", places=8)
 class Sums(TestCase):
     """Whatever is booked, the ledger adds up to it."""
 
+    @settings(deadline=None, max_examples=50)
     @given(st.lists(st.tuples(amounts | st.none(), st.integers(1, 3)), max_size=30))
     def test_the_ledger_adds_up_to_what_was_billed_however_often_each_was_sent(
         self, billed: list[tuple[Decimal | None, int]]

@@ -7,7 +7,7 @@ import pytest
 from genai_prices import Usage as ListUsage
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.contracts import Price, Usage
@@ -56,6 +56,7 @@ def recomputed(basis: dict[str, object], usage: Usage) -> Decimal:
 MODELS = sensible_models()
 
 
+@settings(deadline=None)
 @given(model=st.sampled_from(MODELS), usage=usages())
 def test_every_model_of_the_list_costs_what_the_list_itself_says(model: tuple[str, str], usage: Usage) -> None:
     provider, name = model
@@ -128,6 +129,7 @@ def test_a_model_listed_without_any_price_is_unpriced_though_the_list_calculates
     assert price(provider, model, Usage(1000, 100), NOW).amount is None
 
 
+@settings(deadline=None)
 @given(usage=usages())
 def test_a_guess_is_labelled_and_costs_what_the_same_tokens_would(usage: Usage) -> None:
     counted = price("openai", "gpt-4o-mini", usage, NOW)
@@ -195,6 +197,7 @@ def test_the_newest_simulated_price_of_a_model_stands_first() -> None:
         assert dates == sorted(dates, reverse=True)
 
 
+@settings(deadline=None)
 @given(usage=usages(), model=st.sampled_from(["sim-large", "sim-medium", "sim-small"]))
 def test_simulated_money_can_be_recomputed_from_its_basis(usage: Usage, model: str) -> None:
     found = price("simulated", model, usage, NOW)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -266,6 +266,7 @@ class Parts(TestCase):
         cls.reader = factories.person("max", Role.MANAGER)
         cls.agents = {slug: books.agent(slug, team=slug) for slug in ("desk", "refunds", "dispatch")}
 
+    @settings(deadline=None, max_examples=50)
     @given(booked, zones)
     def test_the_parts_of_every_grouping_make_the_whole(
         self, calls: list[tuple[str, Decimal | None, datetime]], zone: ZoneInfo
@@ -280,6 +281,7 @@ class Parts(TestCase):
             assert found.calls == len(calls)
             assert found.unpriced_calls == sum(amount is None for _, amount, _ in calls)
 
+    @settings(deadline=None, max_examples=50)
     @given(booked, zones, st.sampled_from(["7d", "30d"]), st.integers(1, 4))
     def test_a_chart_holds_every_dollar_of_its_period(
         self, calls: list[tuple[str, Decimal | None, datetime]], zone: ZoneInfo, name: str, most: int
@@ -295,6 +297,7 @@ class Parts(TestCase):
         assert len(drawn) <= most + 1
         assert all(len(line.amounts) == len(period.starts()) for line in drawn)
 
+    @settings(deadline=None, max_examples=50)
     @given(moments, zones, st.sampled_from(["5 minutes", "hour", "day", "month"]))
     def test_the_database_and_python_agree_where_a_step_begins(self, at: datetime, zone: ZoneInfo, step: str) -> None:
         books.spend(self.agents["desk"], at=at)
