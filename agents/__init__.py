@@ -1,0 +1,1 @@
+"""The domain: who works here, what the fleet is, how work gets done, what happened."""

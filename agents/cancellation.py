@@ -1,4 +1,5 @@
-"""How a person's cancel reaches a call in flight: one flag per driven run, with callbacks that abort what is waiting."""
+"""How a person's cancel reaches a call in flight: one flag per driven run, with callbacks that abort what is
+waiting."""
 
 import threading
 from collections.abc import Callable, Iterator

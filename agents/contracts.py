@@ -1,7 +1,7 @@
 """The values that cross the borders between the engine, its programs, its gates and its tools. No state, no database.
 
-Programs answer with `Turn`s made of `AskModel`, `UseTool`, `Wait` and `Finish`. Gates judge `Action`s and answer with
-`Verdict`s. People answer holds with `Answer`s. All are frozen: what was judged is what is done.
+Programs answer with `Turn`s made of `AskModel`, `UseTool`, `Wait` and `Finish`. Gates judge `Action`s and answer
+with `Verdict`s. People answer holds with `Answer`s. All are frozen: what was judged is what is done.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -244,7 +244,8 @@ class Gate(Protocol):
 # --- money ----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one model call; None where nobody told. `input` includes cache reads and writes, as OpenTelemetry says."""
+    """Tokens of one model call; None where nobody told. `input` includes cache reads and writes, as OpenTelemetry
+    says."""
 
     input: int | None = None
     output: int | None = None
@@ -255,7 +256,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a call costs in USD. kind: priced | recorded | estimated | unpriced (amount None, never 0). `basis` says how."""
+    """What a call costs in USD. kind: priced | recorded | estimated | unpriced (amount None, never 0). `basis` says
+    how."""
 
     amount: Decimal | None
     kind: str
@@ -268,7 +270,8 @@ Pricer = Callable[[str, str, Usage, datetime], Price]
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """What the gateway sends. `chain` is the release's models, first choice first: {provider, model, base_url?, key_env?}.
+    """What the gateway sends. `chain` is the release's models, first choice first: {provider, model, base_url?,
+    key_env?}.
 
     `tools` are {name, description, schema, writes}; `seed` makes a simulated model repeat itself; `timeout` in seconds.
     """

@@ -1,6 +1,8 @@
-"""What can go wrong by the rules of the domain. The docstring is the message; one middleware and one API handler translate it.
+"""What can go wrong by the rules of the domain. The docstring is the message; one middleware and one API handler
+translate it.
 
-Bugs are not here: they crash. Failures of the outside world are `OutsideError`s and say whether trying again can help.
+Bugs are not here: they crash. Failures of the outside world are `OutsideError`s and say whether trying again can
+help.
 """
 
 from collections.abc import Sequence

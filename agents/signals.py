@@ -15,7 +15,8 @@ run_progressed = Signal()
 """A run stored a step; many a second. `run_id: UUID`. Receivers must cost microseconds."""
 
 step_held = Signal()
-"""A gate holds a step. `action: contracts.Action, verdict: contracts.Verdict`; the answer comes by `runs.holds.answer`."""
+"""A gate holds a step. `action: contracts.Action, verdict: contracts.Verdict`; the answer comes by
+`runs.holds.answer`."""
 
 step_doubted = Signal()
 """Nobody knows whether an act happened. `action: contracts.Action`; the answer comes by `runs.holds.answer`."""
@@ -24,7 +25,8 @@ step_closed = Signal()
 """A held or doubted step no longer needs an answer. `run_id: UUID, seq: int, reason: str`."""
 
 call_billed = Signal()
-"""A model call was made and may be charged. `call: contracts.BilledCall`, in the transaction that stores the outcome."""
+"""A model call was made and may be charged. `call: contracts.BilledCall`, in the transaction that stores the
+outcome."""
 
 account_changed = Signal()
 """An account, team or key was made or ended. `verb: str, about: Model, by: User | None, reason: str, detail: Json`."""

@@ -1,12 +1,10 @@
 """Writing the audit log: one verb, called inside the transaction of the act it describes."""
 
-from typing import Any
-from uuid import UUID
+from typing import Any from uuid import UUID
 
 from django.db import models
 
-from agents.audit.models import AuditEntry
-from agents.people.models import User
+from agents.audit.models import AuditEntry from agents.people.models import User
 
 ENGINE = "cockpit"
 
@@ -26,7 +24,8 @@ def record(
     outcome: str = AuditEntry.Outcome.DONE,
     **detail: Any,
 ) -> AuditEntry:
-    """Append one entry. `about` gives the subject and, if it has one, the team that may read it; `by=None` is the engine."""
+    """Append one entry. `about` gives the subject and, if it has one, the team that may read it; `by=None` is the
+    engine."""
     return AuditEntry.objects.create(
         by=by,
         by_name=by.username if by else ENGINE,

@@ -1,7 +1,7 @@
 """Transaction ids as column values.
 
-A batch reader that remembers the last id or time it saw skips rows of a slow transaction that commits late. One that reads
-rows whose transaction id lies below the oldest transaction still running (`pg_snapshot_xmin`) does not.
+A batch reader that remembers the last id or time it saw skips rows of a slow transaction that commits late. One that
+reads rows whose transaction id lies below the oldest transaction still running (`pg_snapshot_xmin`) does not.
 """
 
 from typing import TYPE_CHECKING, Any

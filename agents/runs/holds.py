@@ -1,4 +1,5 @@
-"""Answering a held or doubted step: the answer is stored with the step, and the run goes on when nothing else is open."""
+"""Answering a held or doubted step: the answer is stored with the step, and the run goes on when nothing else is
+open."""
 
 from dataclasses import asdict
 from uuid import UUID
@@ -13,7 +14,8 @@ from agents.runs import hotpath
 
 @transaction.atomic
 def answer(run_id: UUID, seq: int, *, answer: Answer) -> None:
-    """Store a person's answer and wake the run. A paused run keeps it until it is resumed. Who may answer is the caller's rule."""
+    """Store a person's answer and wake the run. A paused run keeps it until it is resumed. Who may answer is the
+    caller's rule."""
     run = Run.objects.select_for_update(of=("self",)).get(pk=run_id)
     stored = hotpath.plain(asdict(answer))
     open_states = [Step.State.HELD, Step.State.IN_DOUBT]

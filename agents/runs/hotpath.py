@@ -1,8 +1,8 @@
 """The statements of the engine's hot path, and the connections they run on.
 
-Apart from the ORM because each checkpoint is one statement, prepared on the server, on a pooled raw connection: measured
-at twice the rate of the same work through Django's cursor. Every statement that writes for a driver carries the driver's
-fencing token; none of them touches a row when another driver holds the run.
+Apart from the ORM because each checkpoint is one statement, prepared on the server, on a pooled raw connection:
+measured at twice the rate of the same work through Django's cursor. Every statement that writes for a driver carries
+the driver's fencing token; none of them touches a row when another driver holds the run.
 """
 
 import atexit
@@ -29,7 +29,8 @@ SILENCE = f"{LEASE_SECONDS}s"
 suspended) keeps its run locked against whoever would take it over, until the server ends its transaction."""
 
 CLAIM = """
--- Take a queued run, or one whose driver is dead, unless its agent is frozen. A take-over counts as a death until a step is stored.
+-- Take a queued run, or one whose driver is dead, unless its agent is frozen. A take-over counts as a death until a
+-- step is stored.
 UPDATE agents_run r SET
     state = 'running', lease_token = r.lease_token + 1, lease_until = now() + make_interval(secs => %(lease)s),
     lease_holder = %(holder)s, started_at = COALESCE(r.started_at, now()), rings = 0, wake_at = NULL, waiting_for = '',
@@ -46,7 +47,8 @@ RENEW = """
 -- Keep what is ours, in one statement for the whole process; what does not come back belongs to someone else.
 -- Says how far each has come, too; a driver that got somewhere is forgiven the deaths before it.
 UPDATE agents_run r SET lease_until = now() + make_interval(secs => %(lease)s),
-    deaths = CASE WHEN mine.steps > r.steps_done THEN 0 ELSE r.deaths END, steps_done = GREATEST(r.steps_done, mine.steps)
+    deaths = CASE WHEN mine.steps > r.steps_done THEN 0 ELSE r.deaths END, steps_done = GREATEST(r.steps_done,
+        mine.steps)
 FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(steps)s::int[]) AS mine(id, token, steps)
 WHERE r.id = mine.id AND r.lease_token = mine.token AND r.state = 'running'
 RETURNING r.id, r.asked
@@ -71,7 +73,8 @@ WITH run AS (
     SELECT asked, agent_id FROM agents_run
     WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' FOR NO KEY UPDATE
 ), step AS (
-    INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, tier, call_id, says, started_at, finished_at,
+    INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, tier, call_id, says, started_at,
+        finished_at,
         error_class, error)
     SELECT %(run)s, %(seq)s, %(turn)s, agent_id, %(kind)s, %(name)s, %(state)s, %(tier)s, %(call_id)s, %(says)s,
         %(started_at)s, %(finished_at)s, %(error_class)s, %(error)s FROM run
@@ -83,7 +86,8 @@ SELECT run.asked, a.frozen_at IS NOT NULL FROM run JOIN agents_agent a ON a.id =
 """
 
 GUARD = """
--- Before an intent: the run is still ours, nobody asked it to stop, its agent is not frozen. Locks the run to the commit.
+-- Before an intent: the run is still ours, nobody asked it to stop, its agent is not frozen. Locks the run to the
+-- commit.
 SELECT r.asked, a.frozen_at IS NOT NULL, set_config('idle_in_transaction_session_timeout', %(silence)s, true)
 FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id
 WHERE r.id = %(run)s AND r.lease_token = %(token)s AND r.state = 'running' FOR NO KEY UPDATE OF r
@@ -92,7 +96,8 @@ WHERE r.id = %(run)s AND r.lease_token = %(token)s AND r.state = 'running' FOR N
 INTEND = """
 INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, attempt, says, tier, writes, call_id,
     idempotency_key, confidence, confidence_source, gate, gate_reason, in_force, started_at, simulated, provider, model)
-VALUES (%(run)s, %(seq)s, %(turn)s, %(agent)s, %(kind)s, %(name)s, %(state)s, %(attempt)s, %(says)s, %(tier)s, %(writes)s,
+VALUES (%(run)s, %(seq)s, %(turn)s, %(agent)s, %(kind)s, %(name)s, %(state)s, %(attempt)s, %(says)s, %(tier)s,
+    %(writes)s,
     %(call_id)s, %(key)s, %(confidence)s, %(confidence_source)s, %(gate)s, %(gate_reason)s, %(in_force)s::jsonb,
     %(started_at)s, %(simulated)s, %(provider)s, %(model)s)
 ON CONFLICT (run_id, seq) DO UPDATE SET
@@ -120,7 +125,8 @@ WITH run AS (
         provider = COALESCE(%(provider)s, provider), model = COALESCE(%(model)s, model),
         started_at = COALESCE(%(started_at)s, started_at),
         tokens_in = %(tokens_in)s, tokens_out = %(tokens_out)s, cache_read = %(cache_read)s,
-        cache_write = %(cache_write)s, cost = %(cost)s, cost_kind = %(cost_kind)s, xid = pg_current_xact_id()::text::bigint
+        cache_write = %(cache_write)s, cost = %(cost)s, cost_kind = %(cost_kind)s, xid =
+            pg_current_xact_id()::text::bigint
     WHERE run_id = %(run)s AND seq = %(seq)s AND EXISTS (SELECT 1 FROM run)
 ), payload AS (
     INSERT INTO agents_steppayload (run_id, seq, output) SELECT %(run)s, %(seq)s, %(output)s::jsonb FROM run

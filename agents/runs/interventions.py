@@ -1,7 +1,7 @@
 """What people do to work in flight: pause, resume, cancel a run; freeze and thaw an agent.
 
-A queued or waiting run moves at once; a driven one is asked and obeys before its next step. Asking twice with one request
-id is one act.
+A queued or waiting run moves at once; a driven one is asked and obeys before its next step. Asking twice with one
+request id is one act.
 """
 
 from datetime import timedelta
@@ -109,7 +109,8 @@ def _steps_taken(run: Run) -> int:
 
 
 def freeze(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
-    """No run of this agent starts another step until it is thawed. No run's state changes, so nothing is to be restored."""
+    """No run of this agent starts another step until it is thawed. No run's state changes, so nothing is to be
+    restored."""
     _require(Permission.STEER, agent, Control.Verb.FREEZE, by=by, request_id=request_id)
     return _freeze(agent, by=by, reason=reason, request_id=request_id)
 

@@ -1,7 +1,8 @@
 """One thread per process that keeps what its drivers hold.
 
-It renews their leases, shows a sign of life, and hears cancels: at once through Redis, and a moment later by the poll behind
-it when Redis is away. A driver that lost its lease is told here first, and by its next write in any case.
+It renews their leases, shows a sign of life, and hears cancels: at once through Redis, and a moment later by the
+poll behind it when Redis is away. A driver that lost its lease is told here first, and by its next write in any
+case.
 """
 
 import logging
@@ -29,7 +30,8 @@ CANCELS = "cockpit:cancels"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Held:
-    """A run a driver of this process holds: its fencing token, how far it has come, and how to abort what is in flight."""
+    """A run a driver of this process holds: its fencing token, how far it has come, and how to abort what is in
+    flight."""
 
     token: int
     steps_done: Callable[[], int]

@@ -113,7 +113,8 @@ class Run(models.Model):
     deadline_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(default=timezone.now, help_text="When the state last moved.")
 
-    # Driving: who holds it, until when, what people want of it. Only runs/hotpath.py and runs/interventions.py write here.
+    # Driving: who holds it, until when, what people want of it. Only runs/hotpath.py and runs/interventions.py write
+    # here.
     lease_token = models.BigIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
     lease_holder = models.CharField(max_length=120, blank=True)
@@ -408,7 +409,8 @@ def _zeros() -> list[int]:
 
 
 class AgentMinute(models.Model):
-    """What one agent did in one minute, derived from steps and runs behind a watermark. Pages about the fleet read this."""
+    """What one agent did in one minute, derived from steps and runs behind a watermark. Pages about the fleet read
+    this."""
 
     agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="minutes")
     minute = models.DateTimeField()

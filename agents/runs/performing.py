@@ -1,4 +1,5 @@
-"""Doing what was planned and allowed: asking a model, using a tool. No transaction is open while the outside world works."""
+"""Doing what was planned and allowed: asking a model, using a tool. No transaction is open while the outside world
+works."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -150,7 +151,8 @@ def total(calls: tuple[BilledCall, ...]) -> tuple[Usage, Price | None]:
 
 
 def bill_lost(claim: Claim, step: Planned) -> None:
-    """A driver died while a model worked: that call may be charged for, so it is booked as estimated before another one."""
+    """A driver died while a model worked: that call may be charged for, so it is booked as estimated before another
+    one."""
     assert isinstance(step.ask, AskModel)
     chain = claim.release.bundle.get("models") or [{"provider": "", "model": ""}]
     usage = estimates.of_request(step.ask.messages)
@@ -211,7 +213,8 @@ def offer(bundle: Json, name: str) -> Json:
 
 
 def perform_recorded(claim: Claim, step: Planned, recorded: Recorded) -> None:
-    """Store what happened elsewhere. Writes still pass their intent, where the decision that allows them is verified."""
+    """Store what happened elsewhere. Writes still pass their intent, where the decision that allows them is
+    verified."""
     state = "failed" if recorded.ok is False else "done"
     result = Result(
         state,

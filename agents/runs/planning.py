@@ -1,4 +1,5 @@
-"""From what a program asks for to what gates can judge: which step, which tool, which tier, whether the arguments hold."""
+"""From what a program asks for to what gates can judge: which step, which tool, which tier, whether the arguments
+hold."""
 
 from dataclasses import replace
 
@@ -14,7 +15,8 @@ UNKNOWN_TIER = 2  # a recorded tool that no list describes: supervised
 
 
 def plan(claim: Claim, ask: AskModel | UseTool, *, seq: int, turn: int) -> Planned | tuple[Planned, Result]:
-    """The step this ask becomes; with a result at once when it cannot be tried (unknown tool, arguments that do not fit)."""
+    """The step this ask becomes; with a result at once when it cannot be tried (unknown tool, arguments that do not
+    fit)."""
     if isinstance(ask, AskModel):
         chain = claim.release.bundle.get("models") or [{"provider": "", "model": ""}]
         name = ask.recorded.model if ask.recorded else chain[0]["model"]
@@ -40,7 +42,8 @@ def size(claim: Claim, ask: AskModel) -> Json:
 
 
 def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | tuple[Planned, Result]:
-    """A tool of the catalogue, granted by the release, with arguments that fit its schema; otherwise the step fails as data."""
+    """A tool of the catalogue, granted by the release, with arguments that fit its schema; otherwise the step fails
+    as data."""
     bundle = claim.release.bundle
     if ask.name not in bundle.get("tools", ()):
         action = act(claim, seq, "tool", ask.name, ask.arguments, tier=4, writes=False)

@@ -5,7 +5,6 @@ Called by the tick every two seconds; any number of ticks may run side by side (
 
 from uuid import UUID
 
-
 from agents import signals
 from agents.models import Run
 from agents.runs import hotpath
@@ -26,7 +25,8 @@ WHERE id IN (
     WHERE a.frozen_at IS NULL
       AND (r.state = 'queued' OR (r.state = 'running' AND (r.lease_until IS NULL OR r.lease_until < now())))
       AND GREATEST(r.rung_at, r.changed_at, CASE WHEN r.state = 'running' THEN r.lease_until END)
-          < now() - make_interval(secs => LEAST(%(patience)s * power(2, r.rings), 300) * (r.state = 'queued' OR r.rings > 0)::int)
+          < now() - make_interval(secs => LEAST(%(patience)s * power(2, r.rings), 300) * (r.state = 'queued' OR
+              r.rings > 0)::int)
     ORDER BY r.id LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED)
 RETURNING id, queue
 """

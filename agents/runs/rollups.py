@@ -1,7 +1,8 @@
 """Minute rollups per agent, derived in batches behind a watermark. Pages about the fleet read these, never raw rows.
 
-The watermark is a transaction id: only rows whose transaction lies below the oldest one still running are counted, so a slow
-transaction is never skipped and nothing is counted twice. A replayed step counts in the minute it was replayed.
+The watermark is a transaction id: only rows whose transaction lies below the oldest one still running are counted,
+so a slow transaction is never skipped and nothing is counted twice. A replayed step counts in the minute it was
+replayed.
 """
 
 from django.db import connection, transaction
@@ -25,14 +26,17 @@ _ZEROS = "ARRAY[{}]".format(",".join("0" for _ in range(len(RUN_BOUNDS) + 1)))
 STEPS = f"""
 WITH closed AS (
     SELECT *, date_trunc('minute', GREATEST(finished_at, created_at)) AS minute,
-           width_bucket(GREATEST(extract(epoch FROM finished_at - started_at), 0)::double precision, {_BOUNDS}) AS bucket
+           width_bucket(GREATEST(extract(epoch FROM finished_at - started_at), 0)::double precision, {_BOUNDS}) AS
+               bucket
     FROM agents_step
     WHERE xid >= %(from)s AND xid < %(to)s AND finished_at IS NOT NULL
 )
-INSERT INTO agents_agentminute (agent_id, minute, runs_completed, runs_failed, runs_cancelled, steps, model_calls, tool_calls,
+INSERT INTO agents_agentminute (agent_id, minute, runs_completed, runs_failed, runs_cancelled, steps, model_calls,
+    tool_calls,
     step_errors, refusals, holds, tokens_in, tokens_out, cost, unpriced, confidence_sum, confidence_count, run_seconds,
     step_seconds)
-SELECT agent_id, minute, 0, 0, 0, count(*), count(*) FILTER (WHERE kind = 'model'), count(*) FILTER (WHERE kind = 'tool'),
+SELECT agent_id, minute, 0, 0, 0, count(*), count(*) FILTER (WHERE kind = 'model'), count(*) FILTER (WHERE kind =
+    'tool'),
     count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'refused'),
     count(*) FILTER (WHERE answer IS NOT NULL), COALESCE(sum(tokens_in), 0), COALESCE(sum(tokens_out), 0),
     COALESCE(sum(cost), 0), count(*) FILTER (WHERE cost_kind = 'unpriced'), COALESCE(sum(confidence), 0),
@@ -57,11 +61,13 @@ ON CONFLICT (agent_id, minute) DO UPDATE SET
 RUNS = f"""
 WITH ended AS (
     SELECT *, date_trunc('minute', finished_at) AS minute,
-           width_bucket(extract(epoch FROM finished_at - COALESCE(started_at, finished_at))::double precision, {_BOUNDS}) AS bucket
+           width_bucket(extract(epoch FROM finished_at - COALESCE(started_at, finished_at))::double precision,
+               {_BOUNDS}) AS bucket
     FROM agents_run
     WHERE xid >= %(from)s::text::xid8 AND xid < %(to)s::text::xid8 AND finished_at IS NOT NULL
 )
-INSERT INTO agents_agentminute (agent_id, minute, runs_completed, runs_failed, runs_cancelled, steps, model_calls, tool_calls,
+INSERT INTO agents_agentminute (agent_id, minute, runs_completed, runs_failed, runs_cancelled, steps, model_calls,
+    tool_calls,
     step_errors, refusals, holds, tokens_in, tokens_out, cost, unpriced, confidence_sum, confidence_count, run_seconds,
     step_seconds)
 SELECT agent_id, minute, count(*) FILTER (WHERE state = 'completed'), count(*) FILTER (WHERE state = 'failed'),

@@ -1,7 +1,7 @@
 """The driver: ask the program, let gates judge, perform, checkpoint, and obey people between any two steps.
 
-One driver per run, held by a lease with a fencing token. A driver keeps nothing that is not stored: killed at any point,
-the next one asks the program again with the stored history and goes on.
+One driver per run, held by a lease with a fencing token. A driver keeps nothing that is not stored: killed at any
+point, the next one asks the program again with the stored history and goes on.
 """
 
 import logging
@@ -163,7 +163,8 @@ class Driver:
             steps.refuse(self.claim, step, Result("refused", error=error.message, gate="dispatch"))
 
     def sort_out(self, start: int, asked: Turn) -> tuple[list[Planned], list[Planned]]:
-        """What of this turn is new, and what was stored and can go on now. Closed steps and open questions are passed over."""
+        """What of this turn is new, and what was stored and can go on now. Closed steps and open questions are
+        passed over."""
         fresh, ready = [], []
         for seq, ask in enumerate(asked, start):
             if not isinstance(ask, AskModel | UseTool):

@@ -1,7 +1,7 @@
 """Writing steps for a driver: checkpoint, hold, intend, outcome. Everything here is fenced and short.
 
-A trivial step is one statement on a raw connection. Acts and priced calls are two transactions through Django, so that
-gates and the ledger join them.
+A trivial step is one statement on a raw connection. Acts and priced calls are two transactions through Django, so
+that gates and the ledger join them.
 """
 
 import time
@@ -35,8 +35,8 @@ from agents.runs.lease import Claim, Held
 from agents.tools import invocation
 from agents.tools.catalogue import ToolSpec
 
-
 TELL_SECONDS = 0.1
+NO_USAGE = Usage()
 
 
 def now() -> datetime:
@@ -79,7 +79,7 @@ class Result:
     output: Any = None
     error_class: str = ""
     error: str = ""
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     price: Price | None = None
     provider: str | None = None
     model: str | None = None

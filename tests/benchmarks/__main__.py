@@ -20,7 +20,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of a benchmark's module name")
     chosen = parser.parse_args().only
     latest = data_dir() / "bench" / "latest.json"
-    names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name.startswith("bench_"))
+    found = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
+    names = sorted(name for name in found if name.startswith("bench_"))
     folder = Path(tempfile.mkdtemp(prefix="cockpit-bench-"))
     servers = [Postgres(folder), Redis(folder)]
     figures: list[Figure] = []

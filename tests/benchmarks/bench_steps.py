@@ -23,7 +23,8 @@ def run() -> list[Figure]:
     """Alternate the two three times and compare medians, so that a neighbour's burst hits both."""
     ours, bare = [], []
     for _ in range(3):
-        bare.append(measure(insert_rows, [list(range(RUNS))[k::PROCESSES] for k in range(PROCESSES)], before=make_table))
+        numbers = [list(range(RUNS))[k::PROCESSES] for k in range(PROCESSES)]
+        bare.append(measure(insert_rows, numbers, before=make_table))
         ours.append(measure(drive_runs, split(enqueue()), before=lambda: None))
     rate, least = sorted(ours)[1], sorted(bare)[1]
     how = f"{RUNS} runs x {STEPS} steps, {PROCESSES} processes x {THREADS} threads, median of 3"

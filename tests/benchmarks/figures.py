@@ -43,7 +43,8 @@ def table(figures: Sequence[Figure]) -> str:
         verdict = {None: "", True: "met", False: "MISSED"}[one.is_met]
         rows.append((one.name, f"{one.value:,.3g} {one.unit}", target, verdict, f"{one.load:.2f}", one.detail))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows)
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=False)] + [row[5]] for row in rows]
+    return "\n".join("  ".join(row) for row in padded)
 
 
 def merge(path: Path, fresh: Sequence[Figure]) -> None:
@@ -51,4 +52,5 @@ def merge(path: Path, fresh: Sequence[Figure]) -> None:
     kept = json.loads(path.read_text()) if path.exists() else []
     names = {one.name for one in fresh}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([one for one in kept if one["name"] not in names] + [asdict(one) for one in fresh], indent=1))
+    rest = [one for one in kept if one["name"] not in names]
+    path.write_text(json.dumps(rest + [asdict(one) for one in fresh], indent=1))

@@ -1,4 +1,5 @@
-"""Programs: pure functions of history that say what a run does next. A bundle names one; a company may bring its own."""
+"""Programs: pure functions of history that say what a run does next. A bundle names one; a company may bring its
+own."""
 
 from functools import cache
 

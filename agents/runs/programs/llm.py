@@ -1,13 +1,13 @@
 """The tool loop: ask the model, use the tools it asks for, tell it what they said, until it answers without a tool."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence from typing import Any
 
-from agents.contracts import Assignment, AskModel, Confidence, Event, Finish, Json, Source, Turn, UseTool
+from agents.contracts import AskModel, Assignment, Confidence, Event, Finish, Json, Source, Turn, UseTool
 
 
 class ToolLoop:
-    """`bundle.prompts.system` opens the conversation, the objective follows; refusals come back to the model as data."""
+    """`bundle.prompts.system` opens the conversation, the objective follows; refusals come back to the model as
+    data."""
 
     def next(self, assignment: Assignment, history: Sequence[Event]) -> Turn:
         """One model request, or the tools the last one asked for, or the end."""

@@ -1,8 +1,6 @@
 """A scripted pipeline: the bundle lists tools and arguments; each result is at hand for the steps after it."""
 
-import re
-from collections.abc import Sequence
-from typing import Any
+import re from collections.abc import Sequence from typing import Any
 
 from agents.contracts import Assignment, Event, Finish, Turn, UseTool
 
@@ -34,7 +32,8 @@ class Pipeline:
 
 
 def fill(value: Any, known: dict[str, Any]) -> Any:
-    """Replace the places in an argument; a place that names nothing becomes empty, which the tool's schema then refuses."""
+    """Replace the places in an argument; a place that names nothing becomes empty, which the tool's schema then
+    refuses."""
     if not isinstance(value, str):
         return value
     whole = _PLACE.fullmatch(value)
