@@ -1,10 +1,12 @@
 """Writing the audit log: one verb, called inside the transaction of the act it describes."""
 
-from typing import Any from uuid import UUID
+from typing import Any
+from uuid import UUID
 
 from django.db import models
 
-from agents.audit.models import AuditEntry from agents.people.models import User
+from agents.audit.models import AuditEntry
+from agents.people.models import User
 
 ENGINE = "cockpit"
 

@@ -1,10 +1,15 @@
 """Taking a run to drive it: the claim, what it is about, and what it has done so far."""
 
-from dataclasses import dataclass, field from datetime import datetime from decimal import Decimal from functools
-import lru_cache from uuid import UUID
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from uuid import UUID
 
-from agents.contracts import Assignment, Event, Json from agents.models import Recording, Release from agents.runs
-import hotpath from agents.runs.keeper import keeper
+from agents.contracts import Assignment, Event, Json
+from agents.models import Recording, Release
+from agents.runs import hotpath
+from agents.runs.keeper import keeper
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """The tool loop: ask the model, use the tools it asks for, tell it what they said, until it answers without a tool."""
 
-from collections.abc import Iterator, Sequence from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from agents.contracts import AskModel, Assignment, Confidence, Event, Finish, Json, Source, Turn, UseTool
 

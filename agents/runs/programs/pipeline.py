@@ -1,6 +1,8 @@
 """A scripted pipeline: the bundle lists tools and arguments; each result is at hand for the steps after it."""
 
-import re from collections.abc import Sequence from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any
 
 from agents.contracts import Assignment, Event, Finish, Turn, UseTool
 
