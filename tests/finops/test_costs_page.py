@@ -111,6 +111,11 @@ def test_a_sentence_compares_with_the_equally_long_time_before(client: Client, m
     assert ", 3 times the $12.00 of the equally long time before." in plain(page(client, max_, "?range=1h"))
 
 
+def test_what_others_recorded_is_told_apart_from_what_was_worked_out(client: Client, max_: User, desk: Agent) -> None:
+    books.spend(desk, "3", at=timezone.now(), kind="recorded")
+    assert "$3.00 of it is as recorded by whoever made the calls." in plain(page(client, max_))
+
+
 def test_spending_less_than_before_is_said(client: Client, max_: User, desk: Agent) -> None:
     now = timezone.now()
     books.spend(desk, "3", at=now - timedelta(minutes=30))
