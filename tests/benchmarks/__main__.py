@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [--only NAME]`: servers of its own with fsync on, every benchmark in turn, one table."""
+"""`python -m tests.benchmarks [NAME]`: servers of its own with fsync on, every benchmark in turn, one table."""
 
 import argparse
 import importlib
@@ -17,7 +17,7 @@ from tests.benchmarks.figures import Figure, merge, table
 def main() -> None:
     """Run what was asked for; figures that miss their target are printed so, and the command still succeeds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="part of a benchmark's module name")
+    parser.add_argument("only", nargs="?", default="", help="part of a benchmark's module name")
     chosen = parser.parse_args().only
     latest = data_dir() / "bench" / "latest.json"
     found = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
