@@ -230,17 +230,21 @@ def test_an_ended_session_leads_back_to_signing_in(gallery):
     expect(gallery.get_by_role("heading", level=1)).to_have_text("Sign in")
 
 
-def test_confirmations_work_without_any_script(chromium, site, sign_in, page, olga):
+def test_confirmations_and_refusals_work_without_any_script(chromium, site, sign_in, page, olga):
     factories.team("alpha")
+    factories.team("locked")
     sign_in(olga)
     with chromium.new_context(base_url=site, java_script_enabled=False) as context:
         context.add_cookies(page.context.cookies())
         plain = context.new_page()
-        plain.goto("/gallery/")
-        plain.locator("tr[data-key=alpha]").get_by_role("button", name="Rename…").click()
-        dialog = plain.get_by_role("dialog", name="Rename this team")
-        dialog.get_by_label("Reason").fill("Aleph")
-        dialog.get_by_role("button", name="Rename").click()
+        for team in ("alpha", "locked"):
+            plain.goto("/gallery/")
+            plain.locator(f"tr[data-key={team}]").get_by_role("button", name="Rename…").click()
+            dialog = plain.get_by_role("dialog", name="Rename this team")
+            dialog.get_by_label("Reason").fill("Aleph")
+            dialog.get_by_role("button", name="Rename").click()
+        expect(plain.get_by_role("heading", level=1)).to_contain_text("Locked can no longer be renamed")
+        expect(plain.get_by_role("navigation", name="Rooms")).to_be_visible()
     assert Team.objects.get(slug="alpha").name == "Aleph"
 
 
