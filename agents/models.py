@@ -3,18 +3,8 @@
 from agents.audit.models import AuditEntry
 from agents.people.models import Membership, Permission, Role, Team, TeamOwnedQuerySet, Token, User
 from agents.registry.models import Agent, Release, Tool, ToolGrant
-from agents.runs.models import (
-    RUN_BOUNDS,
-    AgentMinute,
-    Control,
-    Recording,
-    Run,
-    Step,
-    StepPayload,
-    Touch,
-    Watermark,
-    Worker,
-)
+from agents.runs.evidence import RUN_BOUNDS, AgentMinute, Watermark, Worker
+from agents.runs.models import Control, Recording, Run, Step, StepPayload, Touch
 
 __all__ = [
     "RUN_BOUNDS",

@@ -61,7 +61,8 @@ ON CONFLICT (name) DO UPDATE SET seen_at = now(), driving = EXCLUDED.driving
 """
 
 HISTORY = """
-SELECT s.seq, s.turn, s.kind, s.name, s.state, s.attempt, s.call_id, s.error, s.answer, p.input, p.output
+SELECT s.seq, s.turn, s.kind, s.name, s.state, s.attempt, s.call_id, s.error, s.answer, s.started_at IS NOT NULL,
+    p.input, p.output
 FROM agents_step s LEFT JOIN agents_steppayload p ON p.run_id = s.run_id AND p.seq = s.seq
 WHERE s.run_id = %(run)s ORDER BY s.seq
 """

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from agents import errors, signals
 from agents.audit import log as audit
-from agents.models import Agent, Control, Permission, Run, User
+from agents.models import Agent, Control, Permission, Run, Step, User
 from agents.runs.ending import close_open_steps
 from agents.runs.keeper import publish_cancel
 
@@ -66,6 +66,12 @@ def _is_driven(run: Run) -> bool:
     return run.state == Run.State.RUNNING and run.lease_until is not None and run.lease_until > timezone.now()
 
 
+def _has_lost_call(run: Run) -> bool:
+    """Whether a driver died while a model worked: the next one books that call and then obeys."""
+    under_way = Step.objects.filter(run=run, state=Step.State.INTENDED, kind=Step.Kind.MODEL)
+    return run.state == Run.State.RUNNING and run.agent.frozen_at is None and under_way.exists()
+
+
 def _pause(run: Run) -> bool:
     if run.state == Run.State.PAUSED or run.asked == Run.Asked.PAUSE:
         raise errors.Conflict("This run is paused already.")
@@ -93,8 +99,9 @@ def _resume(run: Run) -> bool:
 def _cancel(run: Run) -> bool:
     if run.is_ended:
         raise errors.Conflict(f"This run is {run.get_state_display()}; it can no longer be cancelled.")
-    if _is_driven(run):
+    if _is_driven(run) or _has_lost_call(run):
         Run.objects.filter(pk=run.pk).update(asked=Run.Asked.CANCEL)
+        signals.run_ready.send(Run, run_id=run.pk, queue=Run.Queue.CONTROL)
         transaction.on_commit(lambda: publish_cancel(run.pk), robust=True)
         return False
     taken = _steps_taken(run)

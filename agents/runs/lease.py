@@ -15,11 +15,12 @@ from agents.runs.keeper import keeper
 @dataclass(slots=True)
 class Held:
     """A step that is stored but not closed: what a new driver must go on with. `answer` is a contracts.Answer as
-    JSON."""
+    JSON; `is_under_way` when something may be in flight, or may have been when a driver died."""
 
     state: str
     attempt: int
     answer: Json | None
+    is_under_way: bool = False
 
 
 @dataclass(slots=True)
@@ -103,12 +104,12 @@ def recall(claim: Claim) -> None:
     """Read what this run has done so far."""
     claim.history.clear()
     claim.open.clear()
-    for seq, turn, kind, name, state, attempt, call_id, error, answer, given, output in hotpath.rows(
+    for seq, turn, kind, name, state, attempt, call_id, error, answer, begun, given, output in hotpath.rows(
         hotpath.HISTORY, {"run": claim.run_id}
     ):
         claim.history[seq] = Event(seq, turn, kind, name, state, given, output, error, call_id)
         if state in ("held", "intended", "in_doubt"):
-            claim.open[seq] = Held(state, attempt, answer)
+            claim.open[seq] = Held(state, attempt, answer, state == "intended" and begun)
     stored = len(claim.history) - len(claim.open)
     if stored > claim.steps_done:  # the driver before got somewhere: it did not die of this run
         claim.deaths = 0

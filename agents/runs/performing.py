@@ -159,7 +159,7 @@ def bill_lost(claim: Claim, step: Planned) -> None:
     at = steps.now()
     price = gates.pricer()(chain[0]["provider"], chain[0]["model"], usage, at)
     number = (step.attempt - 1) * GATEWAY_ATTEMPTS
-    steps.book(claim, billed(claim, step, number, chain[0]["provider"], chain[0]["model"], usage, price, at))
+    steps.book_lost(claim, billed(claim, step, number, chain[0]["provider"], chain[0]["model"], usage, price, at))
 
 
 def billed(

@@ -67,6 +67,7 @@ class Driver:
         if self.claim.deaths >= POISONED_AFTER:
             ending.fail(self.claim, "poisoned", f"{self.claim.deaths} drivers in a row died on this run.")
             return
+        self.book_lost_calls()
         while not self.must_stop():
             start, asked = self.next_turn()
             if asked and isinstance(asked[0], Finish):
@@ -204,12 +205,27 @@ class Driver:
         steps.close(self.claim, replace(step, action=action), answer)
         return None
 
+    def is_repeatable(self, step: Planned) -> bool:
+        """Whether doing it twice is doing it once: the tool honours keys, or nothing really happens."""
+        is_unreal = step.ask.recorded is not None or self.claim.environment == "sandbox"
+        return is_unreal or (step.spec is not None and step.spec.idempotent)
+
+    def book_lost_calls(self) -> None:
+        """A driver died while a model worked: that call may be charged for, so it is booked before anything else."""
+        for seq, held in list(self.claim.open.items()):
+            event = self.claim.history[seq]
+            if event.kind != "model" or not held.is_under_way:
+                continue
+            before = [one for place, one in sorted(self.claim.history.items()) if place < event.turn]
+            ask = self.ask(before)[seq - event.turn]
+            if isinstance(ask, AskModel) and ask.recorded is None:
+                planned = planning.plan(self.claim, ask, seq=seq, turn=event.turn)
+                assert isinstance(planned, Planned)
+                performing.bill_lost(self.claim, replace(planned, attempt=held.attempt))
+
     def try_again(self, step: Planned) -> Planned | None:
         """A driver died between intent and outcome: repeat what is safe to repeat, ask a person about the rest."""
-        if isinstance(step.ask, AskModel):
-            if step.ask.recorded is None:
-                performing.bill_lost(self.claim, step)
-        elif step.action.writes and step.ask.recorded is None and not (step.spec and step.spec.idempotent):
+        if step.action.writes and not self.is_repeatable(step):
             unknown = "The worker died between the intent and the outcome; nobody knows whether this happened."
             steps.outcome(self.claim, step, Result("in_doubt", error_class="in_doubt", error=unknown))
             return None

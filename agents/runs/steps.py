@@ -29,7 +29,7 @@ from agents.contracts import (
     UseTool,
     Verdict,
 )
-from agents.models import Run, Touch
+from agents.models import Run, Step, Touch
 from agents.runs import gates, hotpath
 from agents.runs.lease import Claim, Held
 from agents.tools import invocation
@@ -311,8 +311,8 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
     progress(claim)
 
 
-def book(claim: Claim, call: BilledCall) -> None:
-    """Book a call whose outcome nobody has: it counts for the run and the ledger, the step goes on."""
+def book_lost(claim: Claim, call: BilledCall) -> None:
+    """Book a call whose outcome nobody has: it counts for the run and the ledger once, and the step can go on."""
     amount = call.price.amount or Decimal(0)
     with database():
         hotpath.fenced(guard(claim))
@@ -322,7 +322,10 @@ def book(claim: Claim, call: BilledCall) -> None:
             cost=F("cost") + amount,
             unpriced=F("unpriced") + int(call.price.amount is None),
         )
+        # Nothing is in flight any more: should this driver die as well, the next one has nothing left to book.
+        Step.objects.filter(run_id=claim.run_id, seq=call.seq).update(started_at=None)
         signals.call_billed.send(Planned, call=call)
+    claim.open[call.seq].is_under_way = False
     claim.tokens_in += call.usage.input or 0
     claim.tokens_out += call.usage.output or 0
     claim.cost += amount

@@ -8,12 +8,26 @@ from uuid import uuid4
 import pytest
 
 from agents import errors
+from agents.cancellation import Cancellation
 from agents.contracts import Answer
 from agents.models import Agent, AuditEntry, Release, Run, Step, Touch
-from agents.runs import ending, holds, hotpath, interventions, lease, recovery, rollups, runner, starting
+from agents.runs import (
+    ending,
+    holds,
+    hotpath,
+    interventions,
+    lease,
+    planning,
+    recovery,
+    rollups,
+    runner,
+    starting,
+    steps,
+)
 from agents.runs.keeper import keeper
 from approvals.decisions import decide
 from approvals.models import Approval
+from finops.models import LedgerEntry
 from tests import toolbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -252,6 +266,44 @@ def test_after_a_crash_an_act_without_a_key_is_in_doubt_until_a_person_says(pipe
     decide(Approval.objects.get(run=run), answer=kind, reason="I looked", by=rhea, request_id=uuid4(), **more)
     assert (drive(run).state, run.failure) == (state, "")
     assert len(toolbox.effects) == effects
+
+
+@pytest.fixture
+def asker(team, olga):
+    """A run of the tool loop on the simulated model, ended after one answer."""
+    agent = Agent.objects.create(slug="asker", name="Asker", team=team)
+    models = [{"provider": "simulated", "model": "sim-small"}]
+    bundle = {"program": "llm", "models": models, "tools": [], "simulated": {"latency_ms": [0, 1]}}
+    release = Release.objects.create(agent=agent, version="1", digest="asker", program="llm", bundle=bundle)
+    return starting.start(agent, objective="Say something.", by=olga, release=release)
+
+
+def test_a_call_whose_worker_died_is_booked_once_as_estimated(asker):
+    claim = lease.take(asker.pk)
+    driver = runner.Driver(claim, Cancellation())
+    seq, asked = driver.next_turn()
+    steps.intend(claim, planning.plan(claim, asked[0], seq=seq, turn=seq))
+    Run.objects.filter(pk=asker.pk).update(lease_until="2020-01-01T00:00:00Z")
+    second = lease.take(asker.pk)
+    runner.Driver(second, Cancellation()).book_lost_calls()  # ... and this one dies as well
+    Run.objects.filter(pk=asker.pk).update(lease_until="2020-01-01T00:00:00Z")
+    assert drive(asker).state == "completed"
+    booked = LedgerEntry.objects.filter(run=asker).order_by("attempt")
+    assert [entry.kind for entry in booked] == ["estimated", "priced"]
+    assert asker.cost == sum(entry.amount for entry in booked)
+    assert asker.steps.get(seq=1).attempt == 2
+
+
+def test_cancelling_after_a_worker_died_amid_a_call_books_the_call_first(asker, olga):
+    claim = lease.take(asker.pk)
+    driver = runner.Driver(claim, Cancellation())
+    seq, asked = driver.next_turn()
+    steps.intend(claim, planning.plan(claim, asked[0], seq=seq, turn=seq))
+    Run.objects.filter(pk=asker.pk).update(lease_until="2020-01-01T00:00:00Z")
+    asker.refresh_from_db()
+    interventions.cancel(asker, by=olga, reason="enough", request_id=uuid4())
+    assert drive(asker).state == "cancelled"
+    assert [entry.kind for entry in LedgerEntry.objects.filter(run=asker)] == ["estimated"]
 
 
 def test_a_person_may_stop_a_run_over_a_step_in_doubt(pipeline):
