@@ -31,10 +31,11 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute(KEPT)
         kept = cursor.fetchall()
-    empty = connection.ops.execute_sql_flush
+    kind = type(connection.ops)  # the class: under a browser's event loop this thread has a connection of its own
+    empty = kind.execute_sql_flush
     off = [f"ALTER TABLE {table} DISABLE TRIGGER {trigger}" for table, trigger in kept]
     on = [f"ALTER TABLE {table} ENABLE TRIGGER {trigger}" for table, trigger in kept]
-    connection.ops.execute_sql_flush = lambda statements: empty([*off, *statements, *on])  # in one transaction
+    kind.execute_sql_flush = lambda ops, statements: empty(ops, [*off, *statements, *on])  # in one transaction
 
 
 @pytest.fixture

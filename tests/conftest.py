@@ -43,19 +43,19 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "cockpit.settings"
 django.setup()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: their library keeps an event loop running in this thread to the end of the session."""
+    items.sort(key=lambda item: "tests/browser/" in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
-    """Tables that are never emptied may be emptied between tests; the engine's connections end with the session."""
+    """The engine's own connections and threads end before the test database does."""
     from django.db import connection
 
     from agents.runs import hotpath, keeper
 
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgtype & 32 <> 0 AND NOT tgisinternal"
-        )
-        for table, trigger in cursor.fetchall():
-            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
     yield
     keeper.close()
     hotpath.close()
