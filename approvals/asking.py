@@ -72,8 +72,9 @@ def _supersede(approvals: Iterable[Approval], reason: str) -> None:
 
 
 def note_performed(run_id: UUID, seq: int, state: str) -> None:
-    """Keep what became of an act that a person had allowed; one in doubt is still not known."""
-    became = {"done": Approval.Executed.EXECUTED, "failed": Approval.Executed.FAILED}.get(state)
+    """Keep what became of an act that a person had allowed; of one in doubt nobody knows it yet."""
+    failed = Approval.Executed.FAILED
+    became = {"done": Approval.Executed.EXECUTED, "failed": failed, "refused": failed}.get(state)
     if became:
         Approval.objects.of_step(run_id, seq).filter(_outstanding()).update(executed=became)
 

@@ -46,8 +46,8 @@ def require_valid_decision(action: Action) -> None:
         raise errors.Forbidden(f"{action.name} is tier {action.tier} and no person has been asked.")
     if approval.state not in Approval.ALLOWING:
         raise errors.Forbidden(f"{action.name} may not be done: the question about it is {approval.state}.")
-    if approval.executed == Approval.Executed.EXECUTED:
-        raise errors.Conflict(f"{action.name} has been carried out already; one approval is for one act.")
+    if approval.executed != Approval.Executed.NOT_YET:
+        raise errors.Conflict(f"{action.name} has been tried already; one approval is for one act.")
     decision = approval.decisions.select_related("by").latest("at")
     if decision.digest != digest(bound(action), action.arguments):
         moved = "; ".join(moves(approval, decision, action)) or "its content"

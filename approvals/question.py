@@ -24,7 +24,7 @@ HINTS = {
     Decision.Answer.OUTCOME: "You have done it, or know that it was done; the agent goes on with what you post.",
     Decision.Answer.ABSENT: "It did not happen; the agent does it now.",
 }
-UNTOLD = "It stays unknown and is not tried again; the agent is told why."
+STOPS = ("Stop the run", "Nobody can tell, so the run ends here as failed, with your reason.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Choice:
 
     key: int
     answer: Decision.Answer
+    label: str
     hint: str
 
 
@@ -112,8 +113,10 @@ def _choices(approval: Approval) -> list[Choice]:
     offered = [
         one for one in approval.answers if one != Decision.Answer.EDIT or decisions.can_check_arguments(approval.tool)
     ]
-    hints = HINTS | ({Decision.Answer.REJECT: UNTOLD} if approval.kind == Approval.Kind.IN_DOUBT else {})
-    return [Choice(key, answer, hints[answer]) for key, answer in enumerate(offered, 1)]
+    words = {answer: (answer.label, HINTS[answer]) for answer in offered}
+    if approval.kind == Approval.Kind.IN_DOUBT:
+        words[Decision.Answer.REJECT] = STOPS
+    return [Choice(key, answer, *words[answer]) for key, answer in enumerate(offered, 1)]
 
 
 def _story(approval: Approval) -> list[Step]:

@@ -51,7 +51,7 @@ def test_what_was_approved_may_be_done_until_it_has_been_done(approval: Approval
         GATE.admit(act)
         GATE.admit(replace(act, attempt=2))  # a driver died in between: the same act, the same key
     signals.act_performed.send(Run, run_id=act.run_id, seq=act.seq, state="done")
-    with pytest.raises(errors.Conflict, match="carried out already"), transaction.atomic():
+    with pytest.raises(errors.Conflict, match="tried already"), transaction.atomic():
         GATE.admit(act)
 
 
@@ -102,7 +102,7 @@ def test_an_act_of_a_low_tier_that_another_gate_held_is_verified_too(rhea: User)
 def test_a_posted_outcome_lets_nothing_be_done(rhea: User) -> None:
     approval = questions.held(tier=4)
     questions.settle(approval, by=rhea, answer="outcome", outcome={"receipt": "R-1"})
-    with pytest.raises(errors.Conflict, match="carried out already"), transaction.atomic():
+    with pytest.raises(errors.Conflict, match="tried already"), transaction.atomic():
         GATE.admit(questions.as_dispatched(approval))
 
 
