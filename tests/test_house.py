@@ -124,7 +124,22 @@ def test_static_files_name_no_other_host() -> None:
 
 def test_nothing_of_others_is_kept_in_the_repository() -> None:
     """Scripts and styles of others come out of their wheels; files are text that we wrote, or pictures of ours."""
-    ours = {*".py .md .toml .html .css .js .svg .json .jsonl .lock .txt .png .gz".split(), ""}
+    ours = {
+        "",
+        ".py",
+        ".html",
+        ".css",
+        ".js",
+        ".svg",
+        ".png",
+        ".md",
+        ".txt",
+        ".toml",
+        ".lock",
+        ".json",
+        ".jsonl",
+        ".gz",
+    }
     strange = [str(path) for path in _tracked() if path.suffix not in ours and not path.name.startswith(".")]
     assert strange == []
     assert {path.parts[:2] for path in _tracked() if path.suffix == ".png"} <= {("docs", "images")}
