@@ -23,9 +23,8 @@ def rendered(markup: str, address: str = "/runs/?state=failed&cursor=abc", **val
 
 
 def test_a_state_is_a_shape_a_word_and_a_hue_and_a_wrong_hue_is_a_bug():
-    assert (
-        rendered('{% state "wait" "waiting on <rhea>" %}') == '<span class="state wait">waiting on &lt;rhea&gt;</span>'
-    )
+    waiting = rendered('{% state "wait" word %}', word="waiting on <rhea>")
+    assert waiting == '<span class="state wait">waiting on &lt;rhea&gt;</span>'
     with pytest.raises(TemplateSyntaxError, match="takes one of bad, busy, ok, still, wait, warn, not 'red'"):
         rendered('{% state "red" "alarm" %}')
 
