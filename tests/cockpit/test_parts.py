@@ -1,5 +1,6 @@
 """Components take values and know no app: what they draw and say for ordinary and for odd values."""
 
+import gzip
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -107,3 +108,20 @@ def test_the_charts_script_comes_out_of_its_wheel():
     assert Path(found).stat().st_size > 1_000_000
     assert [path for path, _ in PackageFinder().list(None)] == ["plotly.min.js"]
     assert PackageFinder().check() == []
+
+
+def test_static_text_goes_compressed_to_whom_can_read_it_and_plain_to_others(client):
+    plain = client.get("/static/css/tokens.css")
+    small = client.get("/static/css/tokens.css", headers={"accept-encoding": "gzip, br"})
+    assert gzip.decompress(small.content) == plain.content == Path("static/css/tokens.css").read_bytes()
+    assert (small["Content-Encoding"], small["Vary"], small["Content-Type"]) == (
+        "gzip",
+        "Accept-Encoding",
+        'text/css; charset="utf-8"',
+    )
+    assert int(small["Content-Length"]) == len(small.content) < len(plain.content) / 2
+    unchanged = client.get("/static/css/tokens.css", headers={"if-none-match": small["ETag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    part = client.get("/static/css/tokens.css", headers={"range": "bytes=0-9"})
+    assert (part.status_code, part.content) == (206, plain.content[:10])
+    assert client.head("/static/css/tokens.css").content == b""
