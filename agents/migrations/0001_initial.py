@@ -172,10 +172,10 @@ class Migration(migrations.Migration):
                 ('failure_class', models.CharField(blank=True, max_length=60)),
                 ('failure', models.TextField(blank=True)),
                 ('xid', agents.audit.transactions.Xid8Field(db_default=agents.audit.transactions.CurrentXid(output_field=models.BigIntegerField()), editable=False)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='agents.agent')),
-                ('release', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='agents.release')),
-                ('started_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='agents.team')),
+                ('agent', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='agents.agent')),
+                ('release', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='agents.release')),
+                ('started_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='agents.team')),
             ],
         ),
         migrations.CreateModel(
@@ -374,10 +374,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
-            index=models.Index(fields=['-id', 'state'], name='run_newest'),
-        ),
-        migrations.AddIndex(
-            model_name='run',
             index=models.Index(fields=['team', '-id'], name='run_team'),
         ),
         migrations.AddIndex(
@@ -394,11 +390,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
-            index=models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['finished_at'], name='run_finished'),
+            index=models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['xid'], name='run_ended_xid'),
         ),
         migrations.AddIndex(
             model_name='run',
-            index=models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['xid'], name='run_ended_xid'),
+            index=models.Index(condition=models.Q(('deadline_at__isnull', False), ('finished_at__isnull', True)), fields=['deadline_at'], name='run_deadline'),
         ),
         migrations.AddIndex(
             model_name='run',

@@ -94,16 +94,19 @@ class Run(models.Model):
     }
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="runs")
-    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="runs")
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    # Every state change writes every index, so there are few: the composite ones below answer for these keys.
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="runs", db_index=False)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="runs", db_index=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+", db_index=False)
     program_digest = models.CharField(max_length=64, blank=True)
     objective = models.TextField()
     input = models.JSONField(default=dict)
     environment = models.CharField(max_length=8, choices=Agent.Environment, default=Agent.Environment.LIVE)
     queue = models.CharField(max_length=8, choices=Queue, default=Queue.MODEL)
     state = models.CharField(max_length=12, choices=State, default=State.QUEUED)
-    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     request_id = models.UUIDField(null=True, unique=True, help_text="Asking twice with the same id starts one run.")
 
     created_at = models.DateTimeField(default=timezone.now)
@@ -142,7 +145,6 @@ class Run(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["-id", "state"], name="run_newest"),
             models.Index(fields=["team", "-id"], name="run_team"),
             models.Index(fields=["agent", "-id"], name="run_agent"),
             models.Index(fields=["state", "-id"], name="run_state"),
@@ -151,8 +153,12 @@ class Run(models.Model):
                 name="run_unfinished",
                 condition=~Q(state__in=["completed", "failed", "cancelled"]),
             ),
-            models.Index(fields=["finished_at"], name="run_finished", condition=Q(finished_at__isnull=False)),
             models.Index(fields=["xid"], name="run_ended_xid", condition=Q(finished_at__isnull=False)),
+            models.Index(
+                fields=["deadline_at"],
+                name="run_deadline",
+                condition=Q(deadline_at__isnull=False, finished_at__isnull=True),
+            ),
             models.Index(fields=["wake_at"], name="run_timer", condition=Q(state="waiting", wake_at__isnull=False)),
         ]
         constraints = [
