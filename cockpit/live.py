@@ -238,6 +238,7 @@ def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     stream = _stream(float(since) / 1000 if since.isdecimal() else time.time())
     response = StreamingHttpResponse(stream, content_type="text/event-stream")
     response["Cache-Control"], response["X-Accel-Buffering"] = "no-store", "no"
+    response["Content-Encoding"] = "identity"  # compressing would hold events back until a block is full
     connections.close_all()
     return response
 

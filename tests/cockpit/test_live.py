@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
+from django.middleware.gzip import GZipMiddleware
 from django.test import Client, RequestFactory
 
 from agents.models import Team
@@ -187,6 +188,7 @@ def test_a_stream_keeps_no_database_connection():
     response = live.events(request)
     assert connection.connection is None
     assert (response["Content-Type"], response["X-Accel-Buffering"]) == ("text/event-stream", "no")
+    assert GZipMiddleware(lambda _: response)(request)["Content-Encoding"] == "identity"  # nothing holds events back
 
 
 def test_a_stranger_hears_nothing():
