@@ -60,10 +60,11 @@ def test_an_edit_is_checked_like_the_agents_own_arguments_and_becomes_what_is_al
         GATE.admit(questions.as_dispatched(approval, arguments=questions.REFUND))
 
 
-def test_arguments_of_a_tool_nobody_here_knows_cannot_be_edited(rhea: User) -> None:
+def test_arguments_of_a_recorded_tool_are_taken_as_they_are_since_nothing_is_called_with_them(rhea: User) -> None:
     approval = questions.held(name="recorded.book")
-    with pytest.raises(errors.Conflict, match="not in the catalogue"):
-        questions.settle(approval, by=rhea, answer="edit", arguments={})
+    decision = questions.settle(approval, by=rhea, answer="edit", arguments={"seat": "12A"})
+    approval.refresh_from_db()
+    assert (approval.state, decision.arguments) == ("edited", {"seat": "12A"})
 
 
 def test_a_manual_act_is_not_approved_but_done_by_the_person(rhea: User) -> None:
