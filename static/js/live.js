@@ -2,7 +2,8 @@
 //
 // <div id="run" data-live="run:0193…" hx-get="…" hx-trigger="live" hx-swap="outerHTML"> is fetched when one of its topics
 // changes, at most four times a second (data-live-every="2000" for fewer), never while somebody types in it, and not
-// while nobody looks. With data-live-mode="announce" known rows change in place and new ones wait behind "3 new".
+// while nobody looks. With data-live-mode="announce" known rows change in place and new ones wait behind "3 new". What
+// must show that nothing happens any more is fetched now and then without being told (data-live-within="15000").
 import { coarse, correct } from "./times.js";
 
 const LOOKS = { live: "ok", connecting: "still", reconnecting: "warn", offline: "bad", "signed out": "bad" };
@@ -12,6 +13,7 @@ const PATIENCE = 10_000;
 const { events, stream, person, since } = document.body.dataset;
 const dirty = new Set();
 const renewed = new Map();
+const answers = new Map();
 let state = { word: "connecting", since: Date.now() };
 
 function heard({ topics, state: next, skew }) {
@@ -35,6 +37,9 @@ function mark(topics) {
 function renew() {
   if (document.hidden) return;
   const now = performance.now();
+  for (const element of document.querySelectorAll("[data-live-within]")) {
+    if (now - (renewed.get(element.id) ?? 0) >= Number(element.dataset.liveWithin)) dirty.add(element);
+  }
   for (const element of dirty) {
     if (!element.isConnected) {
       dirty.delete(element);
@@ -56,9 +61,28 @@ function isReady(element, now) {
 // What a person is in the middle of is not taken from under their hands; it is renewed when they are done.
 function isInUse(element) {
   if (element.querySelector("dialog[open], :popover-open")) return true;
+  const selection = getSelection();
+  if (!selection.isCollapsed && element.contains(selection.anchorNode)) return true;
   const focused = document.activeElement;
   return element.contains(focused) && focused.matches("textarea, select, input:not([type=checkbox])");
 }
+
+// Somebody may have begun while the answer was under way; and what says the same as before is left as it stands, with
+// what was opened and scrolled in it. Times count up by themselves, hidden keys are new with every answer.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target, requestConfig, xhr } = event.detail;
+  if (requestConfig?.triggeringEvent?.type !== "live") answers.clear(); // an act changed what is on the page
+  if (requestConfig?.triggeringEvent?.type !== "live" || !target?.id || xhr.status !== 200) return;
+  const said = xhr.responseText.replace(/(<time[^>]*>)[^<]*/g, "$1").replace(/(name="(request_id|csrfmiddlewaretoken)" value=)"[^"]*"/g, "$1");
+  if (isInUse(target)) {
+    event.detail.shouldSwap = false;
+    dirty.add(target);
+  } else if (answers.get(target.id) === said) {
+    event.detail.shouldSwap = false;
+  } else {
+    answers.set(target.id, said);
+  }
+});
 
 async function announce(element) {
   const answer = await fetch(element.getAttribute("hx-get"), { headers: { "HX-Request": "true", "HX-Target": element.id } }).catch(() => null);
