@@ -142,12 +142,14 @@ def countdown(seconds: float) -> str:
 @register.filter
 def moment(when: datetime | None, form: str = "seconds") -> SafeString | str:
     """A time of the clock in the person's zone: `14:02:12` today, `20 Nov 14:02` before; `"minutes"` drops seconds,
-    `"full"` writes everything."""
+    `"clock"` the day, which stands elsewhere; `"full"` writes everything."""
     if when is None:
         return "—"
     here = timezone.localtime(when)
     if form == "full":
         text = absolute(when)
+    elif form == "clock":
+        text = f"{here:%H:%M:%S}"
     elif here.date() == timezone.localdate():
         text = f"{here:%H:%M}" if form == "minutes" else f"{here:%H:%M:%S}"
     elif here.year == timezone.localdate().year:

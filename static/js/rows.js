@@ -1,7 +1,8 @@
-// Keys: rows of a list (j k Enter x), the sheet (?), the filter (/), new rows (.), answers (1–9). Silent while typing.
+// Keys: rows of a list (j k Enter x), the sheet (?), the filter (/), new rows (.), answers (1–9), and what
+// a page gives a key of its own (data-press). Silent while typing.
 import { open } from "./dialogs.js";
 
-const ROWS = "[data-rows] > *";
+const ROWS = "[data-rows] > [data-key]";
 
 function isTyping(element) {
   return element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName) && !/^(checkbox|radio|button)$/.test(element.type);
@@ -56,6 +57,8 @@ document.addEventListener("keydown", (event) => {
   } else if (KEYS[event.key]) {
     event.preventDefault();
     KEYS[event.key]();
+  } else if (event.key.length === 1) {
+    document.querySelector(`[data-press="${CSS.escape(event.key)}"]`)?.click();
   }
 });
 
