@@ -5,6 +5,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django_htmx.middleware import HtmxDetails
 
 from agents.errors import DomainError
 from agents.models import User
@@ -16,6 +18,7 @@ class CockpitRequest(HttpRequest):
 
     actor: User
     user: User
+    htmx: HtmxDetails
 
 
 class PersonMiddleware:
@@ -28,7 +31,10 @@ class PersonMiddleware:
         """Set `request.actor`; show times in the zone chosen for the length of this request."""
         request.actor = request.user  # type: ignore[attr-defined]  # CockpitRequest is what views declare
         with timezone.override(preferences.zone_of(request)):
-            return self.get_response(request)
+            response = self.get_response(request)
+        # A fragment under a page's address must not be what Back shows in its place.
+        patch_vary_headers(response, ["HX-Request", "HX-Target"])
+        return response
 
 
 class DomainErrorMiddleware:
