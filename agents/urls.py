@@ -4,12 +4,13 @@ from django.urls import path
 
 from agents.audit import views as audit
 from agents.runs import agent_views as agents
+from agents.runs import starting_views as starting
 from agents.runs import views as runs
 
 app_name = "agents"
 urlpatterns = [
     path("runs/", runs.runs, name="runs"),
-    path("runs/new/", runs.new_run, name="run-new"),
+    path("runs/new/", starting.new_run, name="run-new"),
     path("runs/<uuid:run_id>/", runs.run, name="run"),
     path("runs/<uuid:run_id>/pause/", runs.pause, name="run-pause"),
     path("runs/<uuid:run_id>/resumption/", runs.resumption, name="run-resumption"),

@@ -9,4 +9,5 @@ import "./js/scrolling.js";
 import "./js/palette.js";
 import "./js/preferences.js";
 import "./js/charts.js";
+import "./js/reading.js";
 import "./js/live.js";

@@ -1,8 +1,12 @@
 """The audit page: who did what to what, when and why."""
 
-from django.http import HttpRequest, HttpResponse
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
+from django_htmx.middleware import HtmxDetails
 
 from agents.audit.models import AuditEntry
 from agents.keyset import cut
@@ -12,40 +16,63 @@ ROWS = 100
 KINDS = [
     ("run", "Runs"),
     ("agent", "Agents"),
-    ("release", "Releases"),
     ("approval", "Approvals"),
     ("user", "People"),
     ("token", "Tokens"),
 ]
+FILTERS = {
+    "kind": "subject_kind",
+    "outcome": "outcome",
+    "verb": "verb",
+    "by": "by_name__iexact",
+    "subject": "subject_id",
+}
+SHOWN = ("failure_class", "version", "answer", "role", "team", "address")
+"""What of an entry's detail a person wants to read in a list; the API has all of it."""
 
 
 class Request(HttpRequest):
     """A request of somebody signed in."""
 
     actor: User
+    htmx: HtmxDetails
 
 
 @require_safe
 def audit(request: Request) -> HttpResponse:
     """Entries one may read, newest first; kind, outcome, verb, person and subject narrow them."""
-    shown = AuditEntry.objects.visible_to(request.actor)
-    wanted = {name: request.GET.get(name, "").strip() for name in ("kind", "outcome", "by", "subject")}
-    if wanted["kind"]:
-        shown = shown.filter(subject_kind=wanted["kind"])
-    if wanted["outcome"]:
-        shown = shown.filter(outcome=wanted["outcome"])
-    if wanted["by"]:
-        shown = shown.filter(by_name__iexact=wanted["by"])
-    if wanted["subject"]:
-        shown = shown.filter(subject_id=wanted["subject"])
+    wanted = {name: request.GET.get(name, "").strip() for name in FILTERS}
+    fields = {FILTERS[name]: value for name, value in wanted.items() if value}
+    shown = AuditEntry.objects.visible_to(request.actor).filter(**fields)
     page = cut(shown, key="-id", limit=ROWS, cursor=request.GET.get("cursor", ""))
     context = {
-        "entries": page.rows,
+        "entries": [_told(entry) for entry in page.rows],
         "next_cursor": page.next_cursor,
         "kinds": KINDS,
         "outcomes": AuditEntry.Outcome.choices,
-        "wanted": wanted,
-        "is_filtered": any(wanted.values()),
+        "narrowed": narrowed(request.path, request.GET),
+        "is_filtered": bool(fields),
     }
-    part = "#list" if request.GET.get("part") == "list" else ""
+    part = "#list" if request.htmx.target == "list" else ""
     return render(request, f"agents/audit.html{part}", context)
+
+
+def narrowed(path: str, given: QueryDict) -> list[tuple[str, str]]:
+    """Filters that no chip offers, each with the address without it."""
+    words = {"by": "by {}", "verb": "{}", "subject": "one thing only"}
+    found = []
+    for name, word in words.items():
+        if value := given.get(name, "").strip():
+            rest = given.copy()
+            for gone in (name, "cursor"):
+                rest.pop(gone, None)
+            found.append((word.format(value), f"{path}?{rest.urlencode()}" if rest else path))
+    return found
+
+
+def _told(entry: AuditEntry) -> Any:
+    """An entry with what its row says besides: whether it is of another day, and the telling part of its detail."""
+    row: Any = entry
+    row.day = timezone.localtime(entry.at).date() != timezone.localdate()
+    row.told = ", ".join(f"{name.replace('_', ' ')} {entry.detail[name]}" for name in SHOWN if entry.detail.get(name))
+    return row

@@ -3,88 +3,133 @@
 In the slice of runs because what an agent is doing is told by its runs; the registry knows nothing of them.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import trigger_client_event
 
 from agents.keyset import cut
-from agents.models import Agent, Permission, Run, Tool, ToolGrant
-from agents.runs import fleet, interventions
-from agents.runs.views import Request, steering
+from agents.models import Agent, Permission, Release, Team, Tool, ToolGrant, User
+from agents.runs import finding, fleet, interventions
+from agents.runs.programs.recorded import PROVIDER as RECORDED
+from agents.runs.views import Request, fragment, steering
 
 ROWS = 100
+RUNS = 10
+HOURS = 24
 
 
 @require_safe
 def agents(request: Request) -> HttpResponse:
     """Every agent one may see, by name."""
-    shown = Agent.objects.visible_to(request.actor).select_related("team", "owner", "release")
-    team = request.GET.get("team", "")
+    shown, team = listed(request.actor), request.GET.get("team", "")
     if team:
         shown = shown.filter(team__slug=team)
     page = cut(shown, key="slug", limit=ROWS, cursor=request.GET.get("cursor", ""))
-    ids = [agent.pk for agent in page.rows]
     context = {
-        "rows": rows(request, page.rows),
+        "rows": rows(request.actor, page.rows),
         "next_cursor": page.next_cursor,
-        "teams": teams(request),
+        "teams": teams(request.actor),
         "team": team,
-        "count": len(ids),
+        "total": shown.count(),
     }
-    part = "#list" if request.GET.get("part") == "list" else ""
-    return render(request, f"agents/agents.html{part}", context)
+    return render(request, fragment(request, "agents/agents.html", "list"), context)
 
 
-def rows(request: Request, shown: Any, *, hours: int = 24) -> list[dict[str, Any]]:
-    """Agents with what they do now and what they did lately: two queries, whatever their number."""
+def listed(user: User) -> QuerySet[Agent]:
+    """Agents as a list shows them, without what their releases hold; `is_simulated` says whether a simulated model
+    speaks for them."""
+    is_simulated = Q(release__bundle__models__contains=finding.SIMULATED)
+    shown: QuerySet[Agent] = Agent.objects.visible_to(user).select_related("team", "release", "frozen_by")
+    return shown.defer("release__bundle").annotate(
+        is_simulated=ExpressionWrapper(is_simulated, output_field=BooleanField())
+    )
+
+
+def rows(user: User, shown: Sequence[Agent]) -> list[dict[str, Any]]:
+    """Agents with what they do now and what they did lately: three queries, whatever their number."""
     ids = [agent.pk for agent in shown]
-    open_runs = fleet.unfinished_by_agent(request.actor, agents=ids)
-    since = timezone.now() - timedelta(hours=hours)
-    recent = fleet.recent_by_agent(request.actor, since, agents=ids)
+    open_runs = fleet.unfinished_by_agent(user, agents=ids)
+    recent = fleet.recent_by_agent(user, timezone.now() - timedelta(hours=HOURS), agents=ids)
+    lost = fleet.lost_by_agent(user, agents=ids)
     return [
-        {"agent": agent, "open": open_runs.get(agent.pk, {}), "recent": recent.get(agent.pk, fleet.NOTHING)}
+        standing(agent, open_runs.get(agent.pk, {}), recent.get(agent.pk, fleet.NOTHING), lost.get(agent.pk, 0))
         for agent in shown
     ]
 
 
-def teams(request: Request) -> list[tuple[str, str]]:
+def standing(agent: Agent, open_runs: dict[str, int], recent: fleet.Recent, lost: int) -> dict[str, Any]:
+    """One agent with a status made of evidence."""
+    hue, word = fleet.status(
+        open_runs,
+        recent,
+        lost=lost,
+        frozen_by=str(agent.frozen_by or "cockpit") if agent.frozen_at else "",
+        is_published=agent.release_id is not None,
+    )
+    return {"agent": agent, "open": open_runs, "recent": recent, "hue": hue, "word": word}
+
+
+def teams(user: User) -> list[tuple[str, str]]:
     """Teams that have agents one may see, as filter chips."""
-    found = Agent.objects.visible_to(request.actor).order_by("team__name")
-    return list(found.values_list("team__slug", "team__name").distinct())
+    mine = Agent.objects.visible_to(user).order_by().values("team_id").distinct()
+    return list(Team.objects.filter(pk__in=mine).order_by("name").values_list("slug", "name"))
 
 
 @require_safe
 def agent(request: Request, slug: str) -> HttpResponse:
     """One agent: what it is, which release, what it may do and why, what it did lately."""
     found = get_object_or_404(_shown(request), slug=slug)
-    part = "#controls" if request.GET.get("part") == "controls" else ""
-    return render(request, f"agents/agent.html{part}", _page(request, found))
+    template = fragment(request, "agents/agent.html", "controls", "standing", "latest")
+    return render(request, template, _page(request, found))
 
 
-def _shown(request: Request) -> Any:
-    return Agent.objects.visible_to(request.actor).select_related("team", "owner", "release", "frozen_by")
+def _shown(request: Request) -> QuerySet[Agent]:
+    found: QuerySet[Agent] = Agent.objects.visible_to(request.actor)
+    return found.select_related("team", "owner", "release", "frozen_by")
 
 
 def _page(request: Request, found: Agent) -> dict[str, Any]:
     may = request.actor.may(Permission.STEER, found.team_id)
+    runs = finding.listed(request.actor).defer("input", "result", "release__bundle").filter(agent=found)
     return {
-        **rows(request, [found])[0],
-        "releases": found.releases.select_related("published_by").order_by("-published_at")[:10],
-        "tools": _tools(found),
-        "runs": Run.objects.filter(agent=found).select_related("release").order_by("-id")[:10],
+        **rows(request.actor, [found])[0],
+        "releases": _releases(found),
+        "tools": granted(found),
+        "runs": runs.order_by("-id")[:RUNS],
         "may_steer": may,
-        "may_start": request.actor.may(Permission.START, found.team_id),
+        "may_start": request.actor.may(Permission.START, found.team_id) and not _follows_recordings(found),
         "why_not": "" if may else f"Freezing takes the role operator in {found.team}.",
         "draining": interventions.draining(found) if found.frozen_at else 0,
         "sentence": escalates(found),
+        "limits": _limits(found),
     }
 
 
-def _tools(found: Agent) -> list[dict[str, Any]]:
+def _limits(found: Agent) -> list[tuple[str, str]]:
+    """Where its runs end by themselves, in words."""
+    given = found.release.bundle.get("limits", {}) if found.release else {}
+    told = {"steps": "{} steps", "tokens": "{} tokens", "cost_usd": "${}", "wall_s": "{} s"}
+    words = [told.get(name, f"{name} {{}}").format(value) for name, value in given.items()]
+    return [("A run ends at", ", ".join(words))] if words else []
+
+
+def _releases(found: Agent) -> QuerySet[Release]:
+    shown: QuerySet[Release] = found.releases.select_related("published_by").defer("bundle")
+    return shown.order_by("-published_at")[:10]
+
+
+def _follows_recordings(found: Agent) -> bool:
+    return found.release is not None and any(model.get("provider") == RECORDED for model in found.release.chain)
+
+
+def granted(found: Agent) -> list[dict[str, Any]]:
     """What it may use, at which tier, since when and granted by whom."""
     tiers = found.release.bundle.get("tiers", {}) if found.release else {}
     words = dict(Tool.TIERS)
@@ -98,25 +143,30 @@ def _tools(found: Agent) -> list[dict[str, Any]]:
 
 def escalates(found: Agent) -> str:
     """In one sentence, what makes this agent ask a person."""
-    tools = _tools(found)
+    tools = granted(found)
     held = [row["tool"].name for row in tools if row["tier"] == 3]
     manual = [row["tool"].name for row in tools if row["tier"] == 4]
     if not held and not manual:
         return "It never asks a person: no tool it may use is tier 3 or 4."
     parts = []
     if held:
-        parts.append(f"a person approves every {', '.join(held)}")
+        parts.append(f"a person approves every {_several(held)}")
     if manual:
-        parts.append(f"a person does {', '.join(manual)} by hand")
+        parts.append(f"a person does {_several(manual)} by hand")
+    sentence = " and ".join(parts)
     sandbox = " (not in its sandbox, where acts are simulated)" if found.environment == "sandbox" else ""
-    return f"{' and '.join(parts).capitalize()}{sandbox}; everything else it does alone."
+    return f"{sentence[0].upper()}{sentence[1:]}{sandbox}; everything else it does alone."
+
+
+def _several(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 @require_POST
 def freeze(request: Request, slug: str) -> HttpResponse:
     """Let no run of this agent start another step."""
     found = get_object_or_404(_shown(request), slug=slug)
-    interventions.freeze(found, by=request.actor, **steering(request))
+    interventions.freeze(found, by=request.actor, **steering(request.POST))
     return _steered(request, found)
 
 
@@ -124,13 +174,15 @@ def freeze(request: Request, slug: str) -> HttpResponse:
 def thaw(request: Request, slug: str) -> HttpResponse:
     """Let it go on."""
     found = get_object_or_404(_shown(request), slug=slug)
-    interventions.thaw(found, by=request.actor, **steering(request))
+    interventions.thaw(found, by=request.actor, **steering(request.POST))
     return _steered(request, found)
 
 
-def _steered(request: Request, found: Agent) -> HttpResponse:
-    if not getattr(request, "htmx", False):
-        return redirect("agents:agent", slug=found.slug)
-    return render(
-        request, "agents/agent.html#controls", _page(request, get_object_or_404(_shown(request), pk=found.pk))
-    )
+def _steered(request: Request, steered: Agent) -> HttpResponse:
+    """The controls as they are now, or the page again without script."""
+    if not request.htmx:
+        return redirect("agents:agent", slug=steered.slug)
+    found = get_object_or_404(_shown(request), pk=steered.pk)
+    answer = render(request, "agents/agent.html#controls", _page(request, found))
+    word = "is frozen: no step of it starts" if found.frozen_at else "goes on where it stood"
+    return trigger_client_event(answer, "toast", {"hue": "ok", "text": f"{found} {word}."})

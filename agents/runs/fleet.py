@@ -22,6 +22,11 @@ ALIVE_S = 15.0
 REMEMBERED_S = 600.0
 """A silent process is still listed for this long, so that its death can be seen."""
 
+GOOD, FAIR = 0.98, 0.90
+"""Shares of ended runs that completed: good from the first, failing below the second."""
+SUSPECT_RUNS = 5
+"""So many runs must have ended before their share says anything."""
+
 UNFINISHED = tuple(state for state in Run.State if state not in Run.ENDED)
 _BUCKETS = range(len(RUN_BOUNDS) + 1)
 
@@ -59,9 +64,26 @@ class Recent:
         return bool(self.model_calls) and not (self.tokens_in or self.tokens_out)
 
     @property
+    def success(self) -> float | None:
+        """The share of ended runs that completed; None without any. A cancelled run is nobody's failure."""
+        ended = self.runs_completed + self.runs_failed
+        return self.runs_completed / ended if ended else None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether enough runs have ended to say that too many of them failed."""
+        ended = self.runs_completed + self.runs_failed
+        return ended >= SUSPECT_RUNS and (self.success or 0) < FAIR
+
+    @property
     def confidence(self) -> float | None:
         """The mean of what had a confidence."""
         return self.confidence_sum / self.confidence_count if self.confidence_count else None
+
+    @property
+    def is_just_now(self) -> bool:
+        """Whether the last work was in this minute or the one before: rollups know nothing finer."""
+        return self.last_minute is not None and timezone.now() - self.last_minute < timedelta(minutes=2)
 
     def run_quantile(self, share: float) -> float | None:
         """How long that share of the ended runs took at most, in seconds; None without runs or past the last bound."""
@@ -83,6 +105,35 @@ def unfinished_by_agent(user: User, *, agents: Iterable[UUID] | None = None) -> 
     for agent_id, state, count in rows.order_by():
         counts.setdefault(agent_id, {})[state] = count
     return counts
+
+
+def lost_by_agent(user: User, *, agents: Iterable[UUID] | None = None) -> dict[UUID, int]:
+    """Runs that say they run while their driver shows no sign of life any more, by agent."""
+    silent = Run.objects.visible_to(user).filter(state=Run.State.RUNNING, lease_until__lt=timezone.now())
+    rows = _of(silent, agents).values_list("agent_id").annotate(Count("pk"))
+    return dict(rows.order_by())
+
+
+def status(
+    open_runs: dict[str, int], recent: Recent, *, lost: int = 0, frozen_by: str = "", is_published: bool = True
+) -> tuple[str, str]:
+    """How an agent is, as hue and word, from evidence: never *working* where nobody shows a sign of life."""
+    running, waiting, queued, paused = (
+        open_runs.get(state, 0) for state in (Run.State.RUNNING, Run.State.WAITING, Run.State.QUEUED, Run.State.PAUSED)
+    )
+    found = [
+        (bool(frozen_by), "still", f"frozen by {frozen_by}"),
+        (bool(lost) and lost >= running, "bad", "unresponsive"),
+        (recent.is_failing, "bad", "failing"),
+        (bool(lost), "warn", f"{lost} unresponsive"),
+        (bool(waiting), "wait", f"{waiting} waiting"),
+        (bool(running), "busy", "working"),
+        (bool(queued), "busy", f"{queued} queued"),
+        (bool(paused), "still", f"{paused} paused"),
+        (not is_published, "still", "not published"),
+        (bool(recent.steps), "ok", "ready"),
+    ]
+    return next(((hue, word) for holds, hue, word in found if holds), ("still", "no work in 24 h"))
 
 
 def recent_by_agent(user: User, since: datetime, *, agents: Iterable[UUID] | None = None) -> dict[UUID, Recent]:

@@ -1,41 +1,52 @@
-"""A run told to a person: sentences first, the tree beneath, the timeline beside. Reads steps, decides nothing.
+"""A run told to a person in plain sentences: what it did, what it said, who stepped in. Reads, decides nothing.
 
-A window of steps is read at a time, so that a run of ten thousand opens as fast as one of ten.
+A window of steps is read at a time, so that a run of ten thousand opens as fast as one of ten. The tree and the
+timeline of the same steps are in `timelines.py`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
+from django.utils import timezone
+
 from agents.contracts import Json
-from agents.models import Recording, Run, Step, StepPayload
+from agents.models import Control, Recording, Run, Step, StepPayload
 
 WINDOW = 200
-LONGEST = 400
+LONGEST = 320
+INLINE = 110
+"""Words longer than this stand in a block of their own beneath the sentence."""
+ALIKE = 3
+"""From so many uses of the same tool in a row on, they are told as one line."""
+
+TOLD = ("text", "reasoning")
+DID = {"pause": "paused it", "resume": "let it go on", "cancel": "cancelled it"}
 
 
 @dataclass(slots=True)
 class Line:
-    """One line of the story. `hue` is a story class; `lead` is the plain sentence, `act` its stressed part."""
+    """One line of the story. `hue` is a story class; `lead` is the plain sentence, `act` its stressed part.
+
+    A line without `seq` is no step: what a person did, what somebody said. `members` are the lines it stands for, to be
+    shown where it `is_open`; `day` is set where another day than today's begins.
+    """
 
     seq: int | None
     at: datetime | None
     hue: str
-    lead: str
+    lead: str = ""
     act: str = ""
     tail: str = ""
     quote: str = ""
-    times: int = 1
     seconds: float | None = None
-
-
-@dataclass(slots=True)
-class Branch:
-    """A step with the steps it asked for."""
-
-    step: Step
-    children: list[Step] = field(default_factory=list)
+    tool: str = ""
+    attempt: int = 1
+    simulated: bool = False
+    day: date | None = None
+    members: list["Line"] = field(default_factory=list)
+    is_open: bool = False
 
 
 @dataclass(slots=True)
@@ -47,77 +58,134 @@ class Window:
     earlier: int | None
     later: int | None
 
+    @property
+    def first(self) -> int:
+        """The seq it begins with; 0 without steps."""
+        return self.steps[0].seq if self.steps else 0
 
-def window(run: Run, *, around: int | None = None) -> Window:
-    """The last steps, or those from `around` on."""
+    @property
+    def last(self) -> int:
+        """The seq it ends with; 0 without steps."""
+        return self.steps[-1].seq if self.steps else 0
+
+
+def window(run: Run, *, around: int | None = None, showing: int | None = None) -> Window:
+    """The last steps, or those from `around` on; with `showing` those around that step where the last lack it."""
     steps = run.steps.order_by("seq")
     if around is None:
         found = list(run.steps.order_by("-seq")[:WINDOW])[::-1]
+        if showing is not None and found and showing < found[0].seq:
+            return window(run, around=max(1, showing - WINDOW // 2))
     else:
         found = list(steps.filter(seq__gte=around)[:WINDOW])
     if not found:
         return Window([], {}, None, None)
     first, last = found[0].seq, found[-1].seq
     stored = StepPayload.objects.filter(run=run, seq__range=(first, last))
-    later = steps.filter(seq__gt=last).values_list("seq", flat=True).first()
+    later = None if around is None else steps.filter(seq__gt=last).values_list("seq", flat=True).first()
     return Window(found, {one.seq: one for one in stored}, max(1, first - WINDOW) if first > 1 else None, later)
 
 
-def tell(run: Run, shown: Window) -> list[Line]:
-    """The story of a window; alike lines in a row are told once, with how often."""
-    lines = [sentence(step, shown.payloads.get(step.seq)) for step in shown.steps]
-    return list(fold(interleave(run, shown, lines) if "recording" in run.input else lines))
+def tell(run: Run, shown: Window, *, opened: Container[int] = ()) -> list[Line]:
+    """The story of a window. Alike uses in a row are one line, with its members where one of them is in `opened`."""
+    is_recorded = "recording" in run.input
+    told = {line.seq: line for line in sentences(shown, is_recorded=is_recorded)}
+    steps = list(_with_conversation(run, shown, told)) if is_recorded else list(_with_people(run, shown, told))
+    lines = [*_beginning(run, shown), *gather(steps, opened), *_end(run, shown)]
+    return list(_dated(lines))
 
 
-def fold(lines: Iterable[Line]) -> Iterator[Line]:
-    """Collapse what repeats: the first of the row stays, counting."""
-    last: Line | None = None
-    for line in lines:
-        if last and line.hue == "fold" and (last.hue, last.lead) == (line.hue, line.lead):
-            last.times += 1
-            continue
-        if last:
-            yield last
-        last = line
-    if last:
-        yield last
+def sentences(shown: Window, *, is_recorded: bool = False) -> Iterator[Line]:
+    """Each step in plain words; a turn that said nothing but what to use next is told by what it used."""
+    for step, following in zip(shown.steps, [*shown.steps[1:], None], strict=True):
+        line = sentence(step, shown.payloads.get(step.seq), is_recorded=is_recorded)
+        is_told_next = following is not None and following.kind == Step.Kind.TOOL and step.state == Step.State.DONE
+        if step.kind == Step.Kind.MODEL and is_told_next:
+            if not line.quote:
+                continue
+            line.tail = ""
+        yield line
 
 
-def sentence(step: Step, payload: StepPayload | None) -> Line:
+def gather(lines: Iterable[Line], opened: Container[int]) -> Iterator[Line]:
+    """Tell uses of the same tool in a row as one line that counts them."""
+    row: list[Line] = []
+    for line in [*lines, None]:
+        if row and (line is None or line.hue != "fold" or line.tool != row[0].tool or not line.tool):
+            yield from [_gathered(row, opened)] if len(row) >= ALIKE else row
+            row = []
+        if line is None:
+            return
+        if line.hue == "fold" and line.tool:
+            row.append(line)
+        else:
+            yield line
+
+
+def _gathered(row: list[Line], opened: Container[int]) -> Line:
+    first = row[0]
+    known = [line.seconds for line in row if line.seconds is not None]
+    seconds = sum(known) if len(known) == len(row) else None
+    made = Line(first.seq, first.at, "fold", f"Used {first.tool} ×{len(row)}", seconds=seconds, tool=first.tool)
+    made.members, made.is_open = row, any(line.seq in opened for line in row)
+    return made
+
+
+def sentence(step: Step, payload: StepPayload | None, *, is_recorded: bool = False) -> Line:
     """One step in plain words."""
-    at, seconds = step.started_at or step.created_at, taken(step)
+    at = step.started_at or step.finished_at if is_recorded else step.started_at or step.created_at
+    line = Line(step.seq, at, "", seconds=taken(step), attempt=step.attempt, simulated=step.simulated)
     if step.kind == Step.Kind.MODEL:
-        return model_sentence(step, payload, at, seconds)
+        return model_sentence(line, step, payload)
     if step.kind == Step.Kind.WAIT:
-        return Line(step.seq, at, "fold", f"Waited: {step.says}" if step.says else "Waited.", seconds=seconds)
-    what = step.says or use(step, payload)
-    if step.state == Step.State.DONE and not step.writes:
-        return Line(step.seq, at, "fold" if not step.says else "ok", f"Used {what}", seconds=seconds)
-    hue, lead, tail = {
-        Step.State.DONE: ("act", "Did: ", decided(step)),
-        Step.State.HELD: ("held", "Proposed to ", f"and waits: {step.gate_reason}"),
-        Step.State.INTENDED: ("busy", "Is at it: ", ""),
-        Step.State.FAILED: ("bad", "Tried ", f"and failed: {step.error}"),
-        Step.State.REFUSED: ("warn", "Was not allowed to ", f"— {step.error or step.gate_reason}"),
+        line.hue, line.lead = "fold", f"Waited: {step.says}" if step.says else "Waited."
+    elif step.state == Step.State.DONE and not step.writes:
+        line.hue, line.tool = "fold", step.name
+        line.lead = step.says or f"Used {use(step, payload)}"
+    else:
+        line.act = step.says or use(step, payload)
+        line.hue, line.lead, line.tail = _fate(step)
+    return line
+
+
+def _fate(step: Step) -> tuple[str, str, str]:
+    """Hue, lead and tail of an act, or of a read that went wrong."""
+    why = step.error or step.gate_reason
+    return {
+        Step.State.DONE: ("act", "", decided(step)),
+        Step.State.HELD: ("held", "Proposes: ", f"Waits for a person. {step.gate_reason}"),
+        Step.State.INTENDED: ("busy", "Is at it: ", decided(step)),
+        Step.State.FAILED: ("bad", "Tried: ", f"It failed: {why}" if why else "It failed."),
+        Step.State.REFUSED: ("warn", "Was refused: ", " ".join(filter(None, [decided(step), step.error])) or why),
         Step.State.IN_DOUBT: ("held", "Nobody knows whether this happened: ", step.error),
-        Step.State.CANCELLED: ("warn", "Stopped before it ended: ", step.error),
+        Step.State.CANCELLED: ("warn", "Withdrawn: " if step.started_at is None else "Broken off: ", why),
     }[Step.State(step.state)]
-    return Line(step.seq, at, hue, lead, act=what, tail=tail, seconds=seconds)
 
 
-def model_sentence(step: Step, payload: StepPayload | None, at: datetime | None, seconds: float | None) -> Line:
+def model_sentence(line: Line, step: Step, payload: StepPayload | None) -> Line:
     """What a model said, or decided to use."""
     if step.state == Step.State.INTENDED:
-        return Line(step.seq, at, "busy", f"Is asking {step.model}", seconds=seconds)
+        line.hue, line.lead = "busy", f"Is asking {step.model or step.name}"
+        return line
     if step.state != Step.State.DONE:
-        return Line(step.seq, at, "bad", f"{step.model} did not answer: {step.error}", seconds=seconds)
-    message = (payload.output or {}).get("message", {}) if payload and isinstance(payload.output, dict) else {}
-    parts = message.get("parts", [])
-    calls = [part.get("name", "a tool") for part in parts if part.get("type") == "tool_call"]
-    words = " ".join(text(part) for part in parts if part.get("type") in {"text", "reasoning"}).strip()
+        line.hue, line.lead = "bad", f"{step.model or step.name} did not answer: {step.error}"
+        return line
+    parts = message_of(payload).get("parts", [])
+    calls = [str(part.get("name") or "a tool") for part in parts if part.get("type") == "tool_call"]
+    said, thought = (" ".join(text(part) for part in parts if part.get("type") == kind).strip() for kind in TOLD)
+    line.quote = short(said or thought)
     if calls:
-        return Line(step.seq, at, "ok", f"Decided to use {listed(calls)}.", quote=short(words), seconds=seconds)
-    return Line(step.seq, at, "act", "Answered.", quote=short(words), seconds=seconds)
+        line.hue, line.lead = "ok", "Said:" if said else "Thought:" if thought else ""
+        line.tail = f"Wants to use {listed(calls)}."
+    else:
+        line.hue, line.lead = "act", "Answered:" if line.quote else "Answered without a word."
+    return line
+
+
+def message_of(payload: StepPayload | None) -> Json:
+    """The message a model step came back with; empty where there is none."""
+    found = payload.output.get("message") if payload and isinstance(payload.output, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def text(part: Json) -> str:
@@ -130,7 +198,9 @@ def use(step: Step, payload: StepPayload | None) -> str:
     given = payload.input if payload and isinstance(payload.input, dict) else {}
     if "malformed" in given:
         return f"{step.name} with malformed arguments"
-    arguments = given.get("arguments") or {}
+    arguments = given.get("arguments")
+    if not isinstance(arguments, dict):
+        return step.name
     told = ", ".join(f"{key} {short(plain(value), 40)}" for key, value in list(arguments.items())[:3])
     return f"{step.name} ({told})" if told else step.name
 
@@ -138,17 +208,18 @@ def use(step: Step, payload: StepPayload | None) -> str:
 def plain(value: Any) -> str:
     """A value as one would say it."""
     if isinstance(value, list | tuple):
-        return f"{len(value)} entries" if len(value) > 3 else listed([plain(one) for one in value])
+        return f"{len(value)} entries" if len(value) > 3 or not value else listed([plain(one) for one in value])
     return "…" if isinstance(value, dict) else str(value)
 
 
 def decided(step: Step) -> str:
-    """Who let it through."""
+    """Who answered for it, after how long, and why."""
     if not step.answer:
         return ""
-    by = step.answer.get("by_name") or "someone"
-    verb = {"edited": "edited and approved", "outcome": "done"}.get(step.answer["kind"], step.answer["kind"])
-    return f"({verb} by {by})"
+    verb = {"edited": "Edited and approved", "outcome": "Done by hand", "absent": "Found not to have happened"}
+    said = verb.get(step.answer["kind"], str(step.answer["kind"]).capitalize())
+    reason = f": “{short(step.answer['reason'], 160)}”" if step.answer.get("reason") else "."
+    return f"{said} by {step.answer.get('by_name') or 'somebody'}{reason}"
 
 
 def taken(step: Step) -> float | None:
@@ -169,66 +240,77 @@ def short(words: str, most: int = LONGEST) -> str:
     return words if len(words) <= most else words[: most - 1].rsplit(" ", 1)[0] + "…"
 
 
-def interleave(run: Run, shown: Window, lines: list[Line]) -> Iterator[Line]:
+def _beginning(run: Run, shown: Window) -> Iterator[Line]:
+    """Who asked for what; only before the first step."""
+    if shown.first > 1:
+        return
+    by = run.started_by.username if run.started_by else "cockpit"
+    if "recording" in run.input:
+        yield Line(None, None, "", f"Replayed from a recording, whose times these are. Queued by {by}.")
+    else:
+        facts = "\n".join(f"{key}: {short(plain(value), 120)}" for key, value in run.input.items())
+        asked = run.objective if len(run.objective) > INLINE else ""
+        yield Line(None, run.created_at, "", f"Started by {by}.", quote="\n\n".join(filter(None, [asked, facts])))
+
+
+def _end(run: Run, shown: Window) -> Iterator[Line]:
+    """How it ended; only behind the last step."""
+    if not run.is_ended or shown.later is not None or run.state == Run.State.CANCELLED:
+        return  # who cancelled it has been told already
+    hue = {Run.State.COMPLETED: "ok", Run.State.FAILED: "bad"}.get(Run.State(run.state), "")
+    why = f": {run.failure_class.replace('_', ' ')}." if run.failure_class else "."
+    at = None if "recording" in run.input else run.finished_at
+    yield Line(None, at, hue, f"{run.get_state_display()}{why}")
+
+
+def _with_people(run: Run, shown: Window, told: dict[int | None, Line]) -> Iterator[Line]:
+    """Put what people asked of the run between its steps, by the clock."""
+    asked = iter(list(Control.objects.filter(run=run).select_related("by").order_by("asked_at")))
+    control = next(asked, None)
+    for step in shown.steps:
+        while control and control.asked_at < step.created_at:
+            if step.seq > shown.first or step.seq == 1:
+                yield person_line(control)
+            control = next(asked, None)
+        if step.seq in told:
+            yield told[step.seq]
+    while control and shown.later is None:
+        yield person_line(control)
+        control = next(asked, None)
+
+
+def person_line(control: Control) -> Line:
+    """Who stepped in, and why."""
+    who = control.by.username if control.by else "cockpit"
+    why = f": “{short(control.reason, 200)}”" if control.reason else "."
+    return Line(None, control.asked_at, "person", act=who, tail=f"{DID.get(control.verb, control.verb)}{why}")
+
+
+def _with_conversation(run: Run, shown: Window, told: dict[int | None, Line]) -> Iterator[Line]:
     """Put the conversation of a recording, which is shown but is no step, between the steps."""
     content = Recording.objects.values_list("content", flat=True).get(pk=run.input["recording"])
-    told = {line.seq: line for line in lines}
-    first = shown.steps[0].seq if shown.steps else 1
+    numbers = {step.seq for step in shown.steps}
     seq = 0
     for entry in content["entries"]:
         if entry["kind"] != "said":
             seq += 1
             if seq in told:
                 yield told[seq]
-            continue
-        if seq + 1 >= first and (seq in told or seq + 1 in told or not told):
-            said = entry.get("said") or {}
-            role = {"user": "The customer said", "assistant": "Said"}.get(said.get("role", ""), "Heard")
-            words = " ".join(text(part) for part in said.get("parts", ())).strip()
-            yield Line(None, None, "said", f"{role}:", quote=short(words))
+        elif seq in numbers or seq + 1 in numbers or not numbers:
+            yield _said(entry.get("said") or {})
 
 
-def conversation(shown: Window) -> Iterator[Json]:
-    """The messages of a window, in order: what models were told and what they answered."""
-    for payload in shown.payloads.values():
-        if isinstance(payload.input, dict):
-            yield from payload.input.get("messages", ())
-        if isinstance(payload.output, dict) and isinstance(payload.output.get("message"), dict):
-            yield payload.output["message"]
+def _said(said: Json) -> Line:
+    who = {"user": "The customer", "assistant": "The agent"}.get(said.get("role", ""), "Somebody")
+    return Line(
+        None, None, "said", f"{who}:", quote=short(" ".join(text(part) for part in said.get("parts", ())).strip())
+    )
 
 
-def branches(steps: Sequence[Step]) -> list[Branch]:
-    """Steps as a tree: what a model asked for hangs on that model step."""
-    found: list[Branch] = []
-    for step in steps:
-        if step.kind == Step.Kind.TOOL and found and found[-1].step.kind == Step.Kind.MODEL:
-            found[-1].children.append(step)
-        else:
-            found.append(Branch(step))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A bar of the timeline."""
-
-    start: datetime
-    end: datetime | None
-    label: str
-    hue: str
-
-
-def segments(run: Run, steps: Sequence[Step]) -> list[Segment]:
-    """Work and waiting as bars; a step without recorded times has none."""
-    bars = []
-    for step in steps:
-        if step.state == Step.State.HELD:
-            bars.append(Segment(step.created_at, None, f"{step.name} waits for a person", "wait"))
-        if step.answer and step.started_at and step.created_at < step.started_at:
-            bars.append(Segment(step.created_at, step.started_at, f"{step.name} waited for a person", "wait"))
-        if step.started_at:
-            hue = "bad" if step.state == Step.State.FAILED else "act"
-            bars.append(Segment(step.started_at, step.finished_at, f"{step.seq} {step.name}", hue))
-    if run.is_ended:
-        bars = [Segment(bar.start, bar.end or run.finished_at, bar.label, bar.hue) for bar in bars]
-    return bars
+def _dated(lines: Iterable[Line]) -> Iterator[Line]:
+    """Mark the first line of each day but today's."""
+    day = timezone.localdate()
+    for line in lines:
+        if line.at and timezone.localtime(line.at).date() != day:
+            line.day = day = timezone.localtime(line.at).date()
+        yield line
