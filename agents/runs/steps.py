@@ -312,7 +312,15 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
 
 
 def book_lost(claim: Claim, call: BilledCall) -> None:
-    """Book a call whose outcome nobody has: it counts for the run and the ledger once, and the step can go on."""
+    """Book a call whose worker died, once: should this driver die as well, the next one has nothing left to book."""
+    with database():
+        book(claim, call)
+        Step.objects.filter(run_id=claim.run_id, seq=call.seq).update(started_at=None)
+    claim.open[call.seq].is_under_way = False
+
+
+def book(claim: Claim, call: BilledCall) -> None:
+    """Book a call that no outcome carries: it counts for the run and the ledger."""
     amount = call.price.amount or Decimal(0)
     with database():
         hotpath.fenced(guard(claim))
@@ -322,10 +330,7 @@ def book_lost(claim: Claim, call: BilledCall) -> None:
             cost=F("cost") + amount,
             unpriced=F("unpriced") + int(call.price.amount is None),
         )
-        # Nothing is in flight any more: should this driver die as well, the next one has nothing left to book.
-        Step.objects.filter(run_id=claim.run_id, seq=call.seq).update(started_at=None)
         signals.call_billed.send(Planned, call=call)
-    claim.open[call.seq].is_under_way = False
     claim.tokens_in += call.usage.input or 0
     claim.tokens_out += call.usage.output or 0
     claim.cost += amount
