@@ -6,6 +6,7 @@
 import ast
 import importlib
 import json
+import os
 import re
 import shlex
 import tomllib
@@ -228,10 +229,29 @@ def test_the_format_of_recorded_runs_is_told_whole() -> None:
             assert name in aside or f"`{field.alias or name}`" in text, name
 
 
-def test_the_figures_stand_between_their_marks() -> None:
-    """`var/bench/latest.json` is where they come from; what is printed here is not typed by hand."""
-    section = README.split("<!-- figures: from var/bench/latest.json -->")[1].split("<!-- end of figures -->")[0]
-    latest = ROOT / "var" / "bench" / "latest.json"
-    if section.strip() and latest.exists():
-        names = {figure["name"] for figure in json.loads(latest.read_text())}
-        assert set(re.findall(r"^\| `([\w.]+)`", section, re.M)) <= names
+OPENS, CLOSES = "<!-- figures: from var/bench/latest.json -->\n", "<!-- end of figures -->"
+
+
+def _figures() -> str:
+    """The table of the figures that were taken last."""
+    rows = ["", "| figure | value | target | load | how |", "|---|---|---|---|---|"]
+    for one in json.loads((ROOT / "var" / "bench" / "latest.json").read_text()):
+        sign = "≥" if one["better"] == "higher" else "≤"
+        target = "" if one["target"] is None else f"{sign} {one['target']:g}"
+        value = f"{one['value']:,.3g}" if one["value"] < 1000 else f"{one['value']:,.0f}"
+        rows.append(f"| `{one['name']}` | {value} {one['unit']} | {target} | {one['load']:g} | {one['detail']} |")
+    return "\n".join([*rows, "", ""])
+
+
+def test_the_figures_are_those_that_make_bench_takes() -> None:
+    """`FIGURES=write pytest tests/test_docs.py -k figures` writes the table from the last `make bench`."""
+    before, _, rest = README.partition(OPENS)
+    told, _, after = rest.partition(CLOSES)
+    if os.environ.get("FIGURES") == "write":
+        told = _figures()
+        PAGES[0].write_text(before + OPENS + told + CLOSES + after)
+    source = "".join(path.read_text() for path in (ROOT / "tests" / "benchmarks").glob("*.py"))
+    assert after, "the marks are gone"
+    names = re.findall(r"^\| `([\w.]+)` \|", told, re.M)
+    assert len(names) == max(0, told.count("\n|") - 2), "a row that no figure begins"
+    assert [name for name in names if f'"{name}"' not in source] == []
