@@ -4,11 +4,14 @@ Its cost grows with the agents that did something lately, never with those that 
 are read whole. Figures about the past come from minute rollups.
 """
 
+import time
+from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, Sum
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -23,6 +26,8 @@ from cockpit.middleware import CockpitRequest
 HOURS = 24
 ROWS = 60
 BUCKET = timedelta(minutes=5)
+SLOW_S, MOST_S = 0.1, 20.0
+"""Sums that took longer than the first are kept for ten times as long as they took, at most for the second."""
 URGENCY = ("bad", "warn", "wait", "busy", "ok", "still")
 
 
@@ -38,13 +43,15 @@ def look(user: User, *, team: str = "") -> dict[str, Any]:
     mine = Agent.objects.visible_to(user)
     scope = None if not team else list(mine.filter(team__slug=team).values_list("pk", flat=True))
     now = timezone.now()
+    day = now - timedelta(hours=HOURS)
+    whose = (user.places(Permission.SEE), team)
+    recent, everyone, summed_at = _kept(whose, lambda: _sums(evidence.recent_by_agent(user, day, agents=scope)))
     seen = verdict.Seen(
         open=evidence.unfinished_by_agent(user, agents=scope),
-        recent=evidence.recent_by_agent(user, now - timedelta(hours=HOURS), agents=scope),
+        recent=recent,
         lost=evidence.lost_by_agent(user, agents=scope),
     )
     signs = evidence.workers()
-    everyone = evidence.together(seen.recent.values())
     total = mine.count() if scope is None else len(scope)
     rows = _rows(user, seen, scope, team)
     return {
@@ -55,7 +62,7 @@ def look(user: User, *, team: str = "") -> dict[str, Any]:
         "p95": everyone.run_quantile(0.95),
         "flow": verdict.flow(user, seen, scope, signs),
         "success": verdict.success(seen, everyone),
-        "fresh": verdict.fresh(signs),
+        "fresh": verdict.fresh(signs, summed_at=summed_at),
         "cause": verdict.cause(user, seen),
         "burn": _burn(user, scope, now),
         "simulated": _simulated(user, seen),
@@ -63,6 +70,32 @@ def look(user: User, *, team: str = "") -> dict[str, Any]:
         "team": team,
         "teams": agent_views.teams(user),
     }
+
+
+def _sums(recent: dict[UUID, evidence.Recent]) -> tuple[dict[UUID, evidence.Recent], evidence.Recent, datetime]:
+    """Each agent, all of them together, and when they were added up."""
+    return recent, evidence.together(recent.values()), timezone.now()
+
+
+Found = TypeVar("Found")
+_found: dict[Hashable, tuple[float, Any]] = {}
+
+
+def _kept(key: Hashable, find: Callable[[], Found]) -> Found:
+    """What `find` finds; where that is slow, as it was a moment ago, so that looking never costs more than a tenth of
+    the time however many look. `key` says whose view it is."""
+    until, found = _found.get(key, (0.0, None))
+    started = time.monotonic()
+    if started < until:
+        kept: Found = found
+        return kept
+    fresh = find()
+    took = time.monotonic() - started
+    for old in [old for old, (end, _) in list(_found.items()) if end < started]:
+        _found.pop(old, None)
+    if took > SLOW_S:
+        _found[key] = (started + min(took * 10, MOST_S), fresh)
+    return fresh
 
 
 def _rows(user: User, seen: verdict.Seen, scope: list[UUID] | None, team: str) -> list[dict[str, Any]]:
@@ -109,7 +142,10 @@ def _last_hour(agents: list[UUID]) -> dict[UUID, list[int]]:
 
 def _burn(user: User, scope: list[UUID] | None, now: datetime) -> evidence.Recent:
     """What the last hour cost, from rollups."""
-    return evidence.together(evidence.recent_by_agent(user, now - timedelta(hours=1), agents=scope).values())
+    minutes = AgentMinute.objects.filter(minute__gte=now - timedelta(hours=1), agent__in=Agent.objects.visible_to(user))
+    minutes = minutes if scope is None else minutes.filter(agent__in=scope)
+    spent = minutes.aggregate(cost=Sum("cost"), unpriced=Sum("unpriced"))
+    return evidence.Recent(cost=spent["cost"] or Decimal(0), unpriced=spent["unpriced"] or 0)
 
 
 def _simulated(user: User, seen: verdict.Seen) -> Any:

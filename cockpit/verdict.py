@@ -4,7 +4,7 @@ Is work flowing, do started runs succeed, is this evidence fresh: each answered 
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -78,13 +78,14 @@ def _ended(recent: evidence.Recent) -> int:
     return recent.runs_completed + recent.runs_failed
 
 
-def fresh(signs: list[evidence.Sign]) -> dict[str, Any]:
+def fresh(signs: list[evidence.Sign], *, summed_at: datetime) -> dict[str, Any]:
     """Is this evidence fresh: when figures were last counted, how many workers are alive, which fell silent."""
     workers = [sign for sign in signs if sign.worker.kind == "worker"]
     alive = [sign for sign in workers if sign.is_alive]
     silent = [sign for sign in workers if not sign.is_alive and sign.age_s < MISSED_S and sign.worker.driving]
     has_tick = any(sign.is_alive for sign in signs if sign.worker.kind == "tick")
     counted = Watermark.objects.filter(name="agent_minutes").values_list("moved_at", flat=True).first()
+    counted = min(counted, summed_at) if counted else None
     age = timezone.now() - counted if counted else None
     is_dead = age is None or age > DEAD or not alive
     hue = "bad" if is_dead else "warn" if silent or not has_tick or (age and age > STALE) else "ok"
