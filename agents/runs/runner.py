@@ -125,7 +125,7 @@ class Driver:
 
     def is_whole(self, start: int, before: list[Event]) -> bool:
         """Whether every ask of the turn at `start` has a step. Only a taken-over run can have a turn that is not."""
-        return start + len(self.ask(before)) - 1 <= max(self.claim.history)
+        return all(seq in self.claim.history for seq in range(start, start + len(self.ask(before))))
 
     def ask(self, events: list[Event]) -> Turn:
         """Ask the program; one that raises is a failed run with its evidence, not a crash loop."""

@@ -1,0 +1,171 @@
+"""What the engine must not lose or double when things happen at the worst moment: between two writes of one driver."""
+
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from agents import errors
+from agents.cancellation import Cancellation
+from agents.contracts import Answer, Assignment, Event, Finish, Turn, UseTool, Wait
+from agents.models import Agent, Release, Run
+from agents.runs import holds, hotpath, interventions, lease, planning, runner, starting, steps
+from agents.tools.catalogue import tool
+from agents.tools.context import ToolError
+from tests import toolbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TOOLS = ["test.echo", "test.slow", "test.broken", "test.refund", "test.note", "test.post", "test.noise"]
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+
+@tool("test.noise", tier=1, writes=True)
+def noise() -> None:
+    """Fail in words that PostgreSQL does not take."""
+    raise ToolError("nul \x00 and half a pair \ud83d", kind="carrier_" * 10)
+
+
+class Several:
+    """A program: the turn that the input names, all at once, then the end."""
+
+    def next(self, assignment: Assignment, history: Sequence[Event]) -> Turn:
+        if not history:
+            return [UseTool(tool, arguments) for tool, arguments in assignment.input["turn"]]
+        return [Finish(result=[event.state for event in history])]
+
+
+class Patient:
+    """A program: waits for the moment in its input, then does its work."""
+
+    def next(self, assignment: Assignment, history: Sequence[Event]) -> Turn:
+        if not history:
+            return [Wait(datetime.fromisoformat(assignment.input["until"]), assignment.input.get("why", "the shop"))]
+        if len(history) == 1:
+            return [UseTool("test.note", {"text": "opened"})]
+        return [Finish(result="done")]
+
+
+@pytest.fixture
+def begin(team: Any, olga: Any):
+    """Queue a run of a program and give it back."""
+    toolbox.effects.clear()
+
+    def begin(program: str, given: dict[str, Any] | None = None, **bundle: Any) -> Run:
+        slug = program.rpartition(":")[2].lower()
+        agent, _ = Agent.objects.get_or_create(slug=slug, defaults={"name": slug, "team": team})
+        version = uuid4().hex[:8]
+        release = Release.objects.create(
+            agent=agent, version=version, digest=version, program=program, bundle={"tools": TOOLS, **bundle}
+        )
+        return starting.start(agent, objective="Do the work.", by=olga, release=release, input=given)
+
+    return begin
+
+
+@pytest.fixture
+def several(begin):
+    def several(*turn: tuple[str, dict[str, Any]], **bundle: Any) -> Run:
+        return begin(f"{__name__}:Several", {"turn": list(turn)}, **bundle)
+
+    return several
+
+
+@pytest.fixture
+def pipeline(begin):
+    def pipeline(*stages: tuple[str, dict[str, Any]], on_error: str = "stop", **bundle: Any) -> Run:
+        listed = [{"tool": tool, "arguments": arguments, "on_error": on_error} for tool, arguments in stages]
+        return begin("pipeline", pipeline=listed, **bundle)
+
+    return pipeline
+
+
+@pytest.fixture
+def asker(begin):
+    """A run of the tool loop on the simulated model, ended after one answer."""
+    models = [{"provider": "simulated", "model": "sim-small"}]
+    return lambda: begin("llm", models=models, tools=[], simulated={"latency_ms": [0, 1]})
+
+
+def drive(run: Run) -> Run:
+    runner.drive(run.pk)
+    run.refresh_from_db()
+    return run
+
+
+def answer(run: Run, seq: int, kind: str, **more: Any) -> None:
+    holds.answer(run.pk, seq, answer=Answer(kind, None, "rhea", **more))
+
+
+def states(run: Run) -> list[tuple[int, str]]:
+    return list(run.steps.order_by("seq").values_list("seq", "state"))
+
+
+def die(run: Run) -> None:
+    """What a killed worker leaves of the lease it had."""
+    Run.objects.filter(pk=run.pk, state="running").update(lease_until=LONG_AGO)
+    run.refresh_from_db()
+
+
+def intend_and_die(run: Run) -> None:
+    """A worker is killed right after it committed the intent of the run's next step."""
+    claim = lease.take(run.pk)
+    seq, asked = runner.Driver(claim, Cancellation()).next_turn()
+    assert steps.intend(claim, planning.plan(claim, asked[0], seq=seq, turn=seq))
+    die(run)
+
+
+def test_a_pause_amid_a_turn_whose_last_call_was_refused_at_once_loses_none_of_its_calls(several, olga):
+    run = several(("test.note", {"text": "one"}), ("test.note", {"text": "two"}), ("test.unknown", {}))
+    claim = lease.take(run.pk)
+    run.refresh_from_db()
+    interventions.pause(run, by=olga, reason="look", request_id=uuid4())
+    runner.drive_claimed(claim)
+    run.refresh_from_db()
+    assert (run.state, states(run)) == ("paused", [(3, "refused")])
+    interventions.resume(run, by=olga, request_id=uuid4())
+    assert drive(run).result == ["done", "done", "refused"]
+    assert toolbox.effects == [("note", f"{run.pk}:1"), ("note", f"{run.pk}:2")]
+
+
+def doubted(run: Run) -> Run:
+    intend_and_die(run)
+    assert drive(run).waiting_for == "a person to say what happened"
+    return run
+
+
+@pytest.fixture
+def patient(begin):
+    def patient(**given: Any) -> Run:
+        until = (timezone.now() + timedelta(hours=1)).isoformat()
+        return begin(f"{__name__}:Patient", {"until": until, **given})
+
+    return patient
+
+
+def at_once(run: Run, act: Any) -> list[Any]:
+    """What two threads get that both have read the run before either may change it."""
+    results: list[Any] = []
+
+    def press() -> None:
+        try:
+            results.append(act())
+        except errors.DomainError as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=press) for _ in range(2)]
+    with hotpath.raw() as conn, conn.transaction():
+        conn.execute("SELECT 1 FROM agents_run WHERE id = %s FOR UPDATE", [run.pk])
+        conn.execute("SELECT 1 FROM agents_agent WHERE id = %s FOR UPDATE", [run.agent_id])
+        for thread in threads:
+            thread.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while hotpath.rows(waiting, {}) != [(2,)]:
+            assert all(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join(5)
+    return results
