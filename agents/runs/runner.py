@@ -225,14 +225,16 @@ class Driver:
 
     def try_again(self, step: Planned) -> Planned | None:
         """A driver died between intent and outcome: repeat what is safe to repeat, ask a person about the rest."""
-        if step.action.writes and not self.is_repeatable(step):
-            unknown = "The worker died between the intent and the outcome; nobody knows whether this happened."
-            steps.outcome(self.claim, step, Result("in_doubt", error_class="in_doubt", error=unknown))
-            return None
         given = self.claim.history[step.seq].input or {}
         action = step.action
         if isinstance(step.ask, UseTool) and given.get("arguments") not in (None, action.arguments):
             action = replace(action, arguments=given["arguments"])  # a person had edited them
+            action = planning.replace_said(action, step.spec) if step.spec else action
+        if action.writes and not self.is_repeatable(step):
+            unknown = "The worker died between the intent and the outcome; nobody knows whether this happened."
+            doubt = Result("in_doubt", error_class="in_doubt", error=unknown)
+            steps.outcome(self.claim, replace(step, action=action), doubt)
+            return None
         answer = self.claim.open[step.seq].answer
         if answer:
             action = replace(action, answer=Answer(**answer))

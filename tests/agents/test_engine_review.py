@@ -16,6 +16,8 @@ from agents.models import Agent, Release, Run
 from agents.runs import holds, hotpath, interventions, lease, planning, runner, starting, steps
 from agents.tools.catalogue import tool
 from agents.tools.context import ToolError
+from approvals.decisions import decide
+from approvals.models import Approval
 from tests import toolbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -130,6 +132,24 @@ def test_a_pause_amid_a_turn_whose_last_call_was_refused_at_once_loses_none_of_i
     interventions.resume(run, by=olga, request_id=uuid4())
     assert drive(run).result == ["done", "done", "refused"]
     assert toolbox.effects == [("note", f"{run.pk}:1"), ("note", f"{run.pk}:2")]
+
+
+def test_an_edited_act_in_doubt_after_a_crash_is_asked_about_and_repeated_as_it_was_edited(pipeline, rhea):
+    run = drive(pipeline(("test.post", {"text": "refund 184"}), tiers={"test.post": 3}))
+    question = Approval.objects.get(run=run)
+    edited = {"text": "refund 100"}
+    decide(question, answer="edit", reason="half", arguments=edited, by=rhea, request_id=uuid4())
+    claim = lease.take(run.pk)
+    driver = runner.Driver(claim, Cancellation())
+    _, ready = driver.sort_out(*driver.next_turn())
+    assert steps.intend(claim, ready[0])
+    die(run)
+    assert drive(run).state == "waiting"
+    doubt = Approval.objects.get(run=run, kind=Approval.Kind.IN_DOUBT)
+    assert (doubt.arguments, doubt.says) == (edited, "Post “refund 100”")
+    decide(doubt, answer="absent", reason="I looked", by=rhea, request_id=uuid4())
+    assert (drive(run).state, run.result) == ("completed", {"posted": "refund 100"})
+    assert run.steps.get(seq=1).says == "Post “refund 100”"
 
 
 def doubted(run: Run) -> Run:
