@@ -9,10 +9,11 @@ from django.utils import timezone
 from agents import signals
 from agents.audit import log as audit
 from agents.audit.transactions import CurrentXidNumber
-from agents.contracts import Finish, Wait
+from agents.contracts import Answer, Finish, Wait
 from agents.models import Control, Run, Step
 from agents.runs import hotpath, lease, performing, steps
 from agents.runs.lease import Claim
+from agents.runs.steps import Planned
 
 
 def finish(claim: Claim, last: Finish) -> None:
@@ -36,6 +37,14 @@ def fail(claim: Claim, failure_class: str, why: str, *, result: Any = None) -> N
         end(claim, "failed", result=result, failure_class=failure_class, failure=why)
         run = Run.objects.select_related("agent").get(pk=claim.run_id)
         audit.record("run.failed", about=run, by=None, reason=why, failure_class=failure_class)
+
+
+def stop(claim: Claim, step: Planned, answer: Answer) -> None:
+    """A person ends the run over a step in doubt: the answer is used up in the transaction that ends it, or kept."""
+    with steps.database():
+        hotpath.fenced(steps.guard(claim))
+        steps.close(claim, step, answer)
+        fail(claim, "stopped", f"{answer.by_name} stopped the run over a step in doubt: {answer.reason}")
 
 
 def end(claim: Claim, state: str, *, result: Any = None, failure_class: str = "", failure: str = "") -> None:

@@ -58,7 +58,7 @@ class Driver:
         self.program = programs.load(claim.release.program)
         self.assignment = claim.assignment()
         self.is_whole_turn = claim.token == 1  # nobody left half a turn behind
-        self.stopped = ""
+        self.stopped: tuple[Planned, Answer] | None = None
         self.yield_after = claim.steps_done + YIELD_STEPS
         self.yield_at = time.monotonic() + YIELD_SECONDS
 
@@ -86,7 +86,7 @@ class Driver:
             ending.obey(claim)
             return True
         if self.stopped:
-            ending.fail(claim, "stopped", self.stopped)
+            ending.stop(claim, *self.stopped)
             return True
         if limit := exceeded(claim):
             ending.fail(claim, f"limit:{limit[0]}", limit[1])
@@ -138,6 +138,8 @@ class Driver:
     def take(self, start: int, asked: Turn) -> bool:
         """Work on one turn: gate what is new together, perform what may be; False while a person must answer first."""
         fresh, ready = self.sort_out(start, asked)
+        if self.stopped:
+            return True
         held = []
         for step in fresh:
             verdict = gates.judge(step.action)
@@ -195,7 +197,8 @@ class Driver:
             steps.close(self.claim, replace(step, action=action), replace(answer, kind="rejected"))
             return None
         if stored.state == "in_doubt" and answer.kind == "rejected":
-            self.stopped = f"{answer.by_name} stopped the run over a step in doubt: {answer.reason}"
+            self.stopped = replace(step, action=action), answer  # nothing is stored before the run ends with it
+            return None
         if answer.kind in {"approved", "edited", "absent"}:
             again = step.attempt + (answer.kind == "absent")
             if answer.arguments is not None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import Answer, Assignment, Event, Finish, Turn, UseTool, Wait
-from agents.models import Agent, Release, Run
+from agents.models import Agent, Release, Run, Step
 from agents.runs import holds, hotpath, interventions, lease, planning, runner, starting, steps
 from agents.tools.catalogue import tool
 from agents.tools.context import ToolError
@@ -156,6 +156,31 @@ def doubted(run: Run) -> Run:
     intend_and_die(run)
     assert drive(run).waiting_for == "a person to say what happened"
     return run
+
+
+def test_a_run_that_a_person_stopped_over_a_doubt_stays_stopped_though_it_was_paused_at_that_moment(pipeline, olga):
+    run = doubted(pipeline(("test.post", {"text": "hello"}), ("test.note", {"text": "never"}), on_error="continue"))
+    answer(run, 1, "rejected", reason="the customer has called")
+    claim = lease.take(run.pk)
+    run.refresh_from_db()
+    interventions.pause(run, by=olga, reason="look", request_id=uuid4())
+    runner.drive_claimed(claim)
+    run.refresh_from_db()
+    if run.state == "paused":
+        interventions.resume(run, by=olga, request_id=uuid4())
+        drive(run)
+    assert (run.state, run.failure_class) == ("failed", "stopped")
+    assert states(run) == [(1, "refused")]
+    assert toolbox.effects == []
+
+
+def test_stopping_a_run_over_a_doubt_stops_the_other_acts_of_the_same_turn_too(several):
+    run = several(("test.post", {"text": "hello"}), ("test.note", {"text": "never"}))
+    doubted(run)
+    Step.objects.filter(run=run, seq=2).delete()
+    answer(run, 1, "rejected", reason="the customer has called")
+    toolbox.effects.clear()
+    assert (drive(run).state, run.failure_class, toolbox.effects) == ("failed", "stopped", [])
 
 
 @pytest.fixture
