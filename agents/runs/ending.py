@@ -167,4 +167,8 @@ def close_open_steps(run_id: UUID, *, reason: str) -> None:
     open_steps = Step.objects.filter(run_id=run_id, state__in=["held", "intended", "in_doubt"])
     for seq in list(open_steps.values_list("seq", flat=True)):
         signals.step_closed.send(Run, run_id=run_id, seq=seq, reason=reason)
-    open_steps.update(state="cancelled", finished_at=timezone.now(), error=reason, xid=CurrentXidNumber())
+    closed = {"state": "cancelled", "finished_at": timezone.now(), "xid": CurrentXidNumber()}
+    unknown = f"{reason} Whether it had happened by then, nobody knows."
+    acted = open_steps.filter(writes=True, state__in=["intended", "in_doubt"])
+    acted.update(error_class="in_doubt", error=unknown, **closed)
+    open_steps.update(error=reason, **closed)

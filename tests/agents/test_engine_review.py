@@ -183,6 +183,15 @@ def test_stopping_a_run_over_a_doubt_stops_the_other_acts_of_the_same_turn_too(s
     assert (drive(run).state, run.failure_class, toolbox.effects) == ("failed", "stopped", [])
 
 
+def test_cancelling_a_run_that_may_have_acted_keeps_that_nobody_knows(pipeline, olga):
+    run = pipeline(("test.post", {"text": "hello"}))
+    intend_and_die(run)
+    interventions.cancel(run, by=olga, reason="enough", request_id=uuid4())
+    step = run.steps.get(seq=1)
+    assert (run.state, step.state, step.error_class) == ("cancelled", "cancelled", "in_doubt")
+    assert step.error == "The run was cancelled. Whether it had happened by then, nobody knows."
+
+
 @pytest.fixture
 def patient(begin):
     def patient(**given: Any) -> Run:
