@@ -1,5 +1,6 @@
 """How a drive ends: the run finished, failed, waits, was paused or cancelled, or is handed back. All fenced."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,9 @@ from agents.models import Control, Run, Step
 from agents.runs import hotpath, lease, performing, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned
+
+
+TIMER = "its timer"
 
 
 def finish(claim: Claim, last: Finish) -> None:
@@ -78,7 +82,7 @@ def let_go(claim: Claim, state: str, *, waiting_for: str = "", wake_at: Any = No
         "run": claim.run_id,
         "token": claim.token,
         "state": state,
-        "waiting_for": waiting_for,
+        "waiting_for": hotpath.text(waiting_for, most=200),
         "wake_at": wake_at,
         "steps_done": claim.steps_done,
     }
@@ -131,35 +135,37 @@ def wait_for_people(claim: Claim) -> bool:
     return False
 
 
-def wait_until(claim: Claim, wait: Wait, *, seq: int) -> None:
-    """A timer: the wait is a stored step, the run a row with a moment on it."""
-    hotpath.fenced(
-        hotpath.one(
-            hotpath.CHECKPOINT,
-            {
-                "run": claim.run_id,
-                "token": claim.token,
-                "seq": seq,
-                "turn": seq,
-                "kind": "wait",
-                "name": "wait",
-                "state": "done",
-                "tier": None,
-                "call_id": "",
-                "says": wait.why,
-                "started_at": steps.now(),
-                "finished_at": steps.now(),
-                "error_class": "",
-                "error": "",
-                "input": hotpath.to_json({"until": wait.until}),
-                "output": None,
-            },
-        )
-    )
-    claim.steps_done += 1
+def wait_until(claim: Claim, wait: Wait, *, seq: int) -> bool:
+    """A timer: the wait is a stored step, the run a row with a moment on it. False when people want something else
+    first, and then nothing is written: the program asks for the wait again."""
+    at = steps.now()
+    row = {"run": claim.run_id, "token": claim.token, "seq": seq, "turn": seq, "kind": "wait", "name": "wait"}
+    row |= {"state": "done", "tier": None, "call_id": "", "says": hotpath.text(wait.why), "started_at": at}
+    row |= {"finished_at": at, "error_class": "", "error": "", "output": None}
     with steps.database():
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
-        let_go(claim, "waiting", waiting_for=wait.why or "its timer", wake_at=wait.until)
+        if claim.asked or claim.frozen:
+            return False
+        with connection.cursor() as cursor:
+            cursor.execute(hotpath.CHECKPOINT, row | {"input": hotpath.to_json({"until": wait.until})})
+        claim.steps_done += 1
+        let_go(claim, "waiting", waiting_for=wait.why or TIMER, wake_at=wait.until)
+    return True
+
+
+def wait_on(claim: Claim) -> bool:
+    """Go on waiting where a pause or a death cut a wait short; False when its moment has come. The history says so:
+    a wait is over when it is over, whoever drives."""
+    last = claim.history[max(claim.history)] if claim.history else None
+    if last is None or last.kind != "wait" or (until := datetime.fromisoformat(last.input["until"])) <= steps.now():
+        return False
+    with steps.database():
+        steps.heed(claim, hotpath.fenced(steps.guard(claim)))
+        if claim.asked or claim.frozen:
+            return False
+        why = Step.objects.values_list("says", flat=True).get(run_id=claim.run_id, seq=last.seq)
+        let_go(claim, "waiting", waiting_for=why or TIMER, wake_at=until)
+    return True
 
 
 def close_open_steps(run_id: UUID, *, reason: str) -> None:

@@ -251,6 +251,11 @@ def _clean(value: Any) -> Any:
     return value
 
 
+def text(value: str, *, most: int | None = None) -> str:
+    """Words that PostgreSQL takes, cut where the column ends."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)[:most]
+
+
 def to_json(value: Any) -> str | None:
     """JSON text that PostgreSQL takes: models do send NUL and halves of surrogate pairs, which jsonb refuses."""
     if value is None:

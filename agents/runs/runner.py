@@ -68,14 +68,15 @@ class Driver:
             ending.fail(self.claim, "poisoned", f"{self.claim.deaths} drivers in a row died on this run.")
             return
         self.book_lost_calls()
-        while not self.must_stop():
+        while not self.must_stop() and not ending.wait_on(self.claim):
             start, asked = self.next_turn()
             if asked and isinstance(asked[0], Finish):
                 ending.finish(self.claim, asked[0])
                 return
             if asked and isinstance(asked[0], Wait):
-                ending.wait_until(self.claim, asked[0], seq=start)
-                return
+                if ending.wait_until(self.claim, asked[0], seq=start):
+                    return
+                continue
             if not self.take(start, asked) and ending.wait_for_people(self.claim):
                 return
 

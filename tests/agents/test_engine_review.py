@@ -13,7 +13,7 @@ from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import Answer, Assignment, Event, Finish, Turn, UseTool, Wait
 from agents.models import Agent, Release, Run, Step
-from agents.runs import holds, hotpath, interventions, lease, planning, runner, starting, steps
+from agents.runs import holds, hotpath, interventions, lease, planning, recovery, runner, starting, steps
 from agents.tools.catalogue import tool
 from agents.tools.context import ToolError
 from approvals.decisions import decide
@@ -199,6 +199,43 @@ def patient(begin):
         return begin(f"{__name__}:Patient", {"until": until, **given})
 
     return patient
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel"])
+def test_whoever_asks_while_a_run_goes_to_wait_is_obeyed_then_and_not_when_it_wakes(patient, olga, verb):
+    run = patient()
+    claim = lease.take(run.pk)
+    run.refresh_from_db()
+    control = getattr(interventions, verb)(run, by=olga, reason="look", request_id=uuid4())
+    claim.asked = ""  # it was asked after the driver had last looked
+    runner.drive_claimed(claim)
+    run.refresh_from_db()
+    control.refresh_from_db()
+    assert run.state == {"pause": "paused", "cancel": "cancelled"}[verb]
+    assert control.obeyed_at is not None
+
+
+def test_pausing_and_resuming_a_waiting_run_does_not_cut_its_wait(patient, olga):
+    run = drive(patient())
+    assert (run.state, run.waiting_for) == ("waiting", "the shop")
+    interventions.pause(run, by=olga, reason="look", request_id=uuid4())
+    interventions.resume(run, by=olga, request_id=uuid4())
+    assert (drive(run).state, toolbox.effects) == ("waiting", [])
+    assert (run.waiting_for, run.wake_at) == ("the shop", datetime.fromisoformat(run.input["until"]))
+
+
+def test_a_wait_ends_when_its_moment_has_come(patient):
+    run = drive(patient())
+    soon = timezone.now() - timedelta(seconds=1)
+    Run.objects.filter(pk=run.pk).update(wake_at=soon)
+    run.payloads.filter(seq=1).update(input={"until": soon.isoformat()})
+    assert recovery.sweep() == 1
+    assert drive(run).state == "completed"
+
+
+def test_a_long_reason_to_wait_is_cut_and_not_the_end_of_the_run(patient):
+    run = drive(patient(why="because " * 60))
+    assert (run.state, len(run.waiting_for)) == ("waiting", 200)
 
 
 def at_once(run: Run, act: Any) -> list[Any]:
