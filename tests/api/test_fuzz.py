@@ -57,4 +57,5 @@ def test_any_request_is_answered_as_described(case: "Case[Any]", admin: dict[str
         if name == "slug" or UUID_FORM.fullmatch(str(made_up)):
             case.path_parameters[name] = there_is[name]
     # A value may have the right form and still not exist: a cursor, a slug, an end before its beginning.
-    case.call_and_validate(headers=admin, excluded_checks=[positive_data_acceptance])
+    plain = {**admin, "Accept-Encoding": "identity"}  # the checks read the body as it comes
+    case.call_and_validate(headers=plain, excluded_checks=[positive_data_acceptance])
