@@ -16,7 +16,6 @@ from agents.runs import hotpath, lease, performing, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned
 
-
 TIMER = "its timer"
 
 
@@ -154,15 +153,16 @@ def wait_until(claim: Claim, wait: Wait, *, seq: int) -> bool:
 
 
 def wait_on(claim: Claim) -> bool:
-    """Go on waiting where a pause or a death cut a wait short; False when its moment has come. The history says so:
-    a wait is over when it is over, whoever drives."""
+    """Go on waiting, or obey, where a pause or a death cut a wait short; False when there is nothing to wait for. The
+    history says until when, whoever drives."""
     last = claim.history[max(claim.history)] if claim.history else None
     if last is None or last.kind != "wait" or (until := datetime.fromisoformat(last.input["until"])) <= steps.now():
         return False
     with steps.database():
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
         if claim.asked or claim.frozen:
-            return False
+            obey(claim)
+            return True
         why = Step.objects.values_list("says", flat=True).get(run_id=claim.run_id, seq=last.seq)
         let_go(claim, "waiting", waiting_for=why or TIMER, wake_at=until)
     return True

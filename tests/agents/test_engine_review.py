@@ -224,6 +224,18 @@ def test_pausing_and_resuming_a_waiting_run_does_not_cut_its_wait(patient, olga)
     assert (run.waiting_for, run.wake_at) == ("the shop", datetime.fromisoformat(run.input["until"]))
 
 
+def test_a_pause_amid_a_wait_that_was_cut_short_is_obeyed_before_anything_else(patient, olga):
+    run = drive(patient())
+    interventions.pause(run, by=olga, reason="look", request_id=uuid4())
+    interventions.resume(run, by=olga, request_id=uuid4())
+    claim = lease.take(run.pk)
+    run.refresh_from_db()
+    interventions.pause(run, by=olga, reason="look again", request_id=uuid4())
+    runner.drive_claimed(claim)
+    run.refresh_from_db()
+    assert (run.state, run.steps_done, toolbox.effects) == ("paused", 1, [])
+
+
 def test_a_wait_ends_when_its_moment_has_come(patient):
     run = drive(patient())
     soon = timezone.now() - timedelta(seconds=1)
