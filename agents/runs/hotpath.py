@@ -29,15 +29,15 @@ SILENCE = f"{LEASE_SECONDS}s"
 suspended) keeps its run locked against whoever would take it over, until the server ends its transaction."""
 
 CLAIM = """
--- Take a queued run, or one whose driver is dead, unless its agent is frozen. A take-over counts as a death until a
--- step is stored.
+-- Take a queued run, or one whose driver is dead, unless its agent is frozen: then only to obey what people asked of a
+-- driver that died. A take-over counts as a death until a step is stored.
 UPDATE agents_run r SET
     state = 'running', lease_token = r.lease_token + 1, lease_until = now() + make_interval(secs => %(lease)s),
     lease_holder = %(holder)s, started_at = COALESCE(r.started_at, now()), rings = 0, wake_at = NULL, waiting_for = '',
     deaths = r.deaths + CASE WHEN r.state = 'running' AND r.lease_until IS NOT NULL THEN 1 ELSE 0 END,
     changed_at = CASE WHEN r.state = 'queued' THEN now() ELSE r.changed_at END
 FROM agents_agent a
-WHERE r.id = %(run)s AND a.id = r.agent_id AND a.frozen_at IS NULL
+WHERE r.id = %(run)s AND a.id = r.agent_id AND (a.frozen_at IS NULL OR r.asked <> '')
   AND (r.state = 'queued' OR (r.state = 'running' AND (r.lease_until IS NULL OR r.lease_until < now())))
 RETURNING r.id, r.lease_token, r.asked, r.deaths, r.steps_done, r.agent_id, a.slug, r.team_id, a.use_case, r.release_id,
     r.environment, r.objective, r.input, r.queue, r.started_at, r.deadline_at, r.tokens_in, r.tokens_out, r.cost

@@ -8,7 +8,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents import errors, signals
@@ -69,7 +70,7 @@ def _is_driven(run: Run) -> bool:
 def _has_lost_call(run: Run) -> bool:
     """Whether a driver died while a model worked: the next one books that call and then obeys."""
     under_way = Step.objects.filter(run=run, state=Step.State.INTENDED, kind=Step.Kind.MODEL)
-    return run.state == Run.State.RUNNING and run.agent.frozen_at is None and under_way.exists()
+    return run.state == Run.State.RUNNING and under_way.exists()
 
 
 def _pause(run: Run) -> bool:
@@ -180,9 +181,12 @@ def draining(agent: Agent) -> int:
 
 
 def overdue(*, limit: int = 200) -> int:
-    """Fail runs past their deadline that nobody drives; a driven one sees its deadline by itself."""
-    idle = Q(lease_until=None) | Q(lease_until__lt=timezone.now() - timedelta(seconds=1))
-    late = Run.objects.live().filter(idle, deadline_at__lt=timezone.now())
+    """Fail runs past their deadline that nobody drives; a driven one sees its deadline by itself, and so does the next
+    driver of one that lost a model call, which it books first."""
+    idle = Q(lease_until=None) | Q(lease_until__lt=Now() - timedelta(seconds=1))
+    lost_call = Step.objects.filter(run=OuterRef("pk"), state=Step.State.INTENDED, kind=Step.Kind.MODEL)
+    owes = Q(state=Run.State.RUNNING) & Exists(lost_call)
+    late = Run.objects.filter(idle, ~owes, finished_at=None, deadline_at__lt=Now())
     ended = 0
     for pk in list(late.values_list("pk", flat=True)[:limit]):
         with transaction.atomic():

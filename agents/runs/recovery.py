@@ -22,7 +22,7 @@ RING = """
 UPDATE agents_run SET rung_at = now(), rings = LEAST(rings + 1, 20)
 WHERE id IN (
     SELECT r.id FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id
-    WHERE a.frozen_at IS NULL
+    WHERE (a.frozen_at IS NULL OR r.asked <> '')
       AND (r.state = 'queued' OR (r.state = 'running' AND (r.lease_until IS NULL OR r.lease_until < now())))
       AND GREATEST(r.rung_at, r.changed_at, CASE WHEN r.state = 'running' THEN r.lease_until END)
           < now() - make_interval(secs => LEAST(%(patience)s * power(2, r.rings), 300) * (r.state = 'queued' OR

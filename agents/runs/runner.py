@@ -64,10 +64,11 @@ class Driver:
 
     def drive(self) -> None:
         """Turn after turn until there is a reason to stop."""
+        if self.claim.deaths <= POISONED_AFTER:  # beyond it, this is what they die of
+            self.book_lost_calls()
         if self.claim.deaths >= POISONED_AFTER:
             ending.fail(self.claim, "poisoned", f"{self.claim.deaths} drivers in a row died on this run.")
             return
-        self.book_lost_calls()
         while not self.must_stop() and not ending.wait_on(self.claim):
             start, asked = self.next_turn()
             if asked and isinstance(asked[0], Finish):

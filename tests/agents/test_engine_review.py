@@ -18,6 +18,7 @@ from agents.tools.catalogue import tool
 from agents.tools.context import ToolError
 from approvals.decisions import decide
 from approvals.models import Approval
+from finops.models import LedgerEntry
 from tests import toolbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -248,6 +249,52 @@ def test_a_wait_ends_when_its_moment_has_come(patient):
 def test_a_long_reason_to_wait_is_cut_and_not_the_end_of_the_run(patient):
     run = drive(patient(why="because " * 60))
     assert (run.state, len(run.waiting_for)) == ("waiting", 200)
+
+
+def test_a_call_lost_with_its_worker_is_booked_though_the_deadline_passes_meanwhile(asker):
+    run = asker()
+    intend_and_die(run)
+    Run.objects.filter(pk=run.pk).update(deadline_at=LONG_AGO)
+    interventions.overdue()
+    assert (drive(run).state, run.failure_class) == ("failed", "limit:deadline")
+    assert [entry.kind for entry in LedgerEntry.objects.filter(run=run)] == ["estimated"]
+    assert run.tokens_in > 0
+
+
+def test_a_call_lost_with_its_worker_is_booked_though_the_run_proves_poisoned(asker):
+    run = asker()
+    Run.objects.filter(pk=run.pk).update(deaths=runner.POISONED_AFTER - 1)
+    intend_and_die(run)
+    assert (drive(run).state, run.failure_class) == ("failed", "poisoned")
+    assert [entry.kind for entry in LedgerEntry.objects.filter(run=run)] == ["estimated"]
+
+
+def test_a_call_lost_with_its_worker_is_booked_though_a_frozen_agents_run_is_cancelled(asker, olga):
+    run = asker()
+    intend_and_die(run)
+    interventions.freeze(run.agent, by=olga, reason="odd", request_id=uuid4())
+    run = Run.objects.get(pk=run.pk)
+    interventions.cancel(run, by=olga, reason="enough", request_id=uuid4())
+    assert recovery.sweep(patience=0) == 1
+    assert drive(run).state == "cancelled"
+    assert [entry.kind for entry in LedgerEntry.objects.filter(run=run)] == ["estimated"]
+
+
+@pytest.mark.parametrize(("verb", "state"), [("pause", "paused"), ("cancel", "cancelled")])
+def test_what_was_asked_of_a_driver_that_died_is_obeyed_though_the_agent_was_frozen_meanwhile(
+    pipeline, olga, verb, state
+):
+    run = pipeline(("test.echo", {"text": "x"}))
+    assert lease.take(run.pk)
+    run.refresh_from_db()
+    control = getattr(interventions, verb)(run, by=olga, reason="look", request_id=uuid4())
+    interventions.freeze(run.agent, by=olga, reason="odd", request_id=uuid4())
+    die(run)
+    Run.objects.filter(pk=run.pk).update(changed_at=LONG_AGO)
+    assert recovery.sweep() == 1
+    assert (drive(run).state, run.steps.count()) == (state, 0)
+    control.refresh_from_db()
+    assert control.obeyed_at is not None
 
 
 def at_once(run: Run, act: Any) -> list[Any]:
