@@ -113,6 +113,9 @@ def hand_back(claim: Claim) -> None:
     """Queue the run again: this worker ends, or others have waited long enough."""
     with steps.database():
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
+        if claim.asked:
+            obey(claim)
+            return
         let_go(claim, "queued")
         signals.run_ready.send(Run, run_id=claim.run_id, queue=claim.queue)
 

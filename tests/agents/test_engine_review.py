@@ -14,6 +14,7 @@ from agents.cancellation import Cancellation
 from agents.contracts import Answer, Assignment, Event, Finish, Turn, UseTool, Wait
 from agents.models import Agent, Release, Run, Step
 from agents.runs import holds, hotpath, interventions, lease, planning, recovery, runner, starting, steps
+from agents.runs.keeper import keeper
 from agents.tools.catalogue import tool
 from agents.tools.context import ToolError
 from approvals.decisions import decide
@@ -295,6 +296,21 @@ def test_what_was_asked_of_a_driver_that_died_is_obeyed_though_the_agent_was_fro
     assert (drive(run).state, run.steps.count()) == (state, 0)
     control.refresh_from_db()
     assert control.obeyed_at is not None
+
+
+def test_a_pause_that_comes_as_a_worker_hands_its_run_back_is_obeyed_there(pipeline, olga):
+    run = pipeline(("test.echo", {"text": "x"}))
+    claim = lease.take(run.pk)
+    run.refresh_from_db()
+    control = interventions.pause(run, by=olga, reason="look", request_id=uuid4())
+    keeper().stopping.set()
+    try:
+        runner.drive_claimed(claim)
+    finally:
+        keeper().stopping.clear()
+    run.refresh_from_db()
+    control.refresh_from_db()
+    assert (run.state, control.obeyed_at is not None) == ("paused", True)
 
 
 def at_once(run: Run, act: Any) -> list[Any]:
