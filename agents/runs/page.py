@@ -6,6 +6,7 @@ Apart from the views because five fragments of the page, renewed one by one whil
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Max, Min, Q
 from django.utils import timezone
@@ -88,8 +89,10 @@ def reading(run: Run, asked: Mapping[str, str]) -> dict[str, Any]:
     view = asked.get("view", "story")
     view = view if view in VIEWS else "story"
     now = timezone.now()
+    kept = {name: asked[name] for name in ("from", "open", "idle") if asked.get(name)}
     return {
         "view": view,
+        "step_at": f"?{urlencode({'view': view, **kept, 'step': ''})}",
         "views": VIEWS.items(),
         "shown": shown,
         "is_whole": shown.earlier is None and shown.later is None,

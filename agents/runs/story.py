@@ -7,6 +7,7 @@ timeline of the same steps are in `timelines.py`.
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import zip_longest
 from typing import Any
 
 from django.utils import timezone
@@ -97,7 +98,7 @@ def tell(run: Run, shown: Window, *, opened: Container[int] = ()) -> list[Line]:
 
 def sentences(shown: Window, *, is_recorded: bool = False) -> Iterator[Line]:
     """Each step in plain words; a turn that said nothing but what to use next is told by what it used."""
-    for step, following in zip(shown.steps, [*shown.steps[1:], None], strict=True):
+    for step, following in zip_longest(shown.steps, shown.steps[1:]):
         line = sentence(step, shown.payloads.get(step.seq), is_recorded=is_recorded)
         is_told_next = following is not None and following.kind == Step.Kind.TOOL and step.state == Step.State.DONE
         if step.kind == Step.Kind.MODEL and is_told_next:

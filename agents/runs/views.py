@@ -42,10 +42,12 @@ def fragment(request: Request, template: str, *names: str) -> str:
 def runs(request: Request) -> HttpResponse:
     """Runs, newest first, filtered by the query bar; the query lives in the address. `as=csv|json` hands them over."""
     text = request.GET.get("q", "").strip()
+    found: Cut[Run] = Cut([], None)
+    problem = ""
     try:
-        found, problem = _found(request, text), ""
+        found = _found(request, text)
     except errors.Invalid as error:
-        found, problem = Cut[Run]([], None), error.message
+        problem = error.message
     if request.GET.get("as") in downloads.TYPES and not problem:
         return downloads.answer(found.rows, query=text, suffix=request.GET["as"])
     context = {
