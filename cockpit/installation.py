@@ -59,6 +59,7 @@ class Installation:
 
     def _start(self) -> None:
         self.supervisor.env["COCKPIT_DATA_DIR"] = str(self.folder)
+        self.supervisor.env["COCKPIT_DEMO"] = "yes" if self.demo else "no"
         for step in (self._start_servers, self._write_about, self._prepare, self._start_web, self._start_workers):
             if self.stopping:
                 return
@@ -78,6 +79,7 @@ class Installation:
             "url": self.url,
             "port": self.port,
             "pid": os.getpid(),
+            "demo": self.demo,
             "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         environment.write_privately(self.about, json.dumps(about))

@@ -17,7 +17,6 @@ DEBUG = switch("COCKPIT_DEBUG")
 SECRET_KEY = setting("COCKPIT_SECRET_KEY") or environment.secret("secret_key")
 PUBLIC_URL = setting("COCKPIT_URL", _running.get("url", "http://127.0.0.1:8000"))
 ALLOWED_HOSTS = setting("COCKPIT_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
-ORGANISATION = setting("COCKPIT_ORGANISATION", "Brambleway Coffee")
 
 # --- what the product is made of ---------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -54,7 +53,10 @@ MIDDLEWARE = [
 # Asked in this order before every action; the strictest answer wins.
 AGENT_GATES = ["approvals.gates.TierGate", "finops.gates.PriceGate"]
 AGENT_PRICER = "finops.pricing.price"
-AGENT_TOOL_MODULES = ["cockpit.brambleway.tools"]
+# Names of tools are taken once: the demo's are declared only where the demo is.
+DEMO = switch("COCKPIT_DEMO", default=bool(_running.get("demo")))
+ORGANISATION = setting("COCKPIT_ORGANISATION", "Brambleway Coffee" if DEMO else "Operator cockpit")
+AGENT_TOOL_MODULES = ["cockpit.brambleway.tools"] if DEMO else []
 # Who checks the tables of a release that are no business of publishing itself; each raises errors.Invalid.
 AGENT_BUNDLE_TABLES = {"simulated": "agents.llm.plays.read"}
 
@@ -100,6 +102,7 @@ def _database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": _database(DATABASE_URL or "postgresql://cockpit@127.0.0.1:5432/cockpit")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ENGINE_POOL = int(setting("COCKPIT_ENGINE_POOL", "4"))
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",

@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
+from django.conf import settings
 from django.db import connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
@@ -173,7 +174,7 @@ def pool() -> ConnectionPool[psycopg.Connection[TupleRow]]:
                 options = f"{params.get('options') or ''} -c plan_cache_mode=force_generic_plan -c jit=off".strip()
                 params |= {"autocommit": True, "prepare_threshold": 0, "application_name": "cockpit engine"}
                 params["options"] = options
-                size = int(os.environ.get("COCKPIT_ENGINE_POOL", "4"))
+                size = settings.ENGINE_POOL
                 _pool = ConnectionPool(kwargs=params, min_size=1, max_size=size, timeout=20, open=True, name="engine")
                 _pool_of = mine
     return _pool
