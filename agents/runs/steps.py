@@ -258,15 +258,36 @@ def guard(claim: Claim) -> tuple[Any, ...] | None:
 
 def outcome(claim: Claim, step: Planned, result: Result) -> None:
     """Store what became of an intended or held step, with its tokens and money, and book every call that was billed."""
-    usage, amount = result.usage, (result.price.amount if result.price else None)
-    spent = sum((call.price.amount or Decimal(0) for call in result.calls), Decimal(0))
-    confidence = result.confidence or Confidence(None, Source.UNKNOWN)
-    params: dict[str, Any] = {
+    params = told(claim, step, result) | added(claim, result)
+    with database():
+        with connection.cursor() as cursor:
+            cursor.execute(hotpath.OUTCOME, params)
+            news = hotpath.fenced(cursor.fetchone())
+        for call in result.calls:
+            signals.call_billed.send(Planned, call=call)
+        if step.action.writes or step.stored:  # whatever a person was asked about is told how it went
+            signals.act_performed.send(Planned, run_id=claim.run_id, seq=step.seq, state=result.state)
+        if result.state == "in_doubt":
+            signals.step_doubted.send(Planned, action=replace(step.action, answer=None))
+    heed(claim, news)
+    claim.steps_done = params["steps_done"]
+    claim.tokens_in += params["add_in"]
+    claim.tokens_out += params["add_out"]
+    claim.cost += params["add_cost"]
+    remember(claim, step, result.state, result.output, result.error)
+    if result.state == "in_doubt":
+        claim.open[step.seq] = Held("in_doubt", step.attempt, None)
+    progress(claim)
+
+
+def told(claim: Claim, step: Planned, result: Result) -> dict[str, Any]:
+    """The columns of the step that an outcome fills."""
+    usage, confidence = result.usage, result.confidence or Confidence(None, Source.UNKNOWN)
+    return {
         "run": claim.run_id,
         "token": claim.token,
         "silence": hotpath.SILENCE,
         "seq": step.seq,
-        "steps_done": claim.steps_done + (result.state != "in_doubt"),
         "state": result.state,
         "finished_at": None if result.state == "in_doubt" else (result.finished_at or now()),
         "error_class": result.error_class,
@@ -282,33 +303,21 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
         "tokens_out": usage.output,
         "cache_read": usage.cache_read,
         "cache_write": usage.cache_write,
-        "cost": amount,
+        "cost": result.price.amount if result.price else None,
         "cost_kind": result.price.kind if result.price else "",
-        "add_in": sum(call.usage.input or 0 for call in result.calls),
-        "add_out": sum(call.usage.output or 0 for call in result.calls),
-        "add_cost": spent,
-        "add_unpriced": sum(call.price.amount is None for call in result.calls),
         "output": hotpath.to_json(result.output),
     }
-    with database():
-        with connection.cursor() as cursor:
-            cursor.execute(hotpath.OUTCOME, params)
-            news = hotpath.fenced(cursor.fetchone())
-        for call in result.calls:
-            signals.call_billed.send(Planned, call=call)
-        if step.action.writes or step.stored:  # whatever a person was asked about is told how it went
-            signals.act_performed.send(Planned, run_id=claim.run_id, seq=step.seq, state=result.state)
-        if result.state == "in_doubt":
-            signals.step_doubted.send(Planned, action=replace(step.action, answer=None))
-    heed(claim, news)
-    claim.steps_done = params["steps_done"]
-    claim.tokens_in += params["add_in"]
-    claim.tokens_out += params["add_out"]
-    claim.cost += spent
-    remember(claim, step, result.state, result.output, result.error)
-    if result.state == "in_doubt":
-        claim.open[step.seq] = Held("in_doubt", step.attempt, None)
-    progress(claim)
+
+
+def added(claim: Claim, result: Result) -> dict[str, Any]:
+    """What an outcome adds to the totals of its run: every call that was billed counts, failed ones too."""
+    return {
+        "steps_done": claim.steps_done + (result.state != "in_doubt"),
+        "add_in": sum(call.usage.input or 0 for call in result.calls),
+        "add_out": sum(call.usage.output or 0 for call in result.calls),
+        "add_cost": sum((call.price.amount or Decimal(0) for call in result.calls), Decimal(0)),
+        "add_unpriced": sum(call.price.amount is None for call in result.calls),
+    }
 
 
 def book_lost(claim: Claim, call: BilledCall) -> None:
