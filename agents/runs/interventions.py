@@ -41,9 +41,9 @@ def cancel(run: Run, *, by: User, reason: str, request_id: UUID) -> Control:
 def _steer(run: Run, verb: Control.Verb, *, by: User, reason: str, request_id: UUID) -> Control:
     if not reason.strip() and verb != Control.Verb.RESUME:
         raise errors.Invalid(f"Say why you {verb} this run; the next person will ask.", field="reason")
-    if found := Control.objects.filter(request_id=request_id).first():
-        return _same(found, run_id=run.pk, verb=verb)
     locked = Run.objects.select_for_update(of=("self",)).get(pk=run.pk)
+    if found := Control.objects.filter(request_id=request_id).first():  # under the lock: its twin may be on the way
+        return _same(found, run_id=run.pk, verb=verb)
     is_done = {"pause": _pause, "resume": _resume, "cancel": _cancel}[verb](locked)
     now = timezone.now()
     control = Control.objects.create(
@@ -127,12 +127,18 @@ def freeze(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
 def _freeze(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
     if not reason.strip():
         raise errors.Invalid("Say why you freeze this agent; the next person will ask.", field="reason")
+    _lock(agent)
     if found := Control.objects.filter(request_id=request_id).first():
         return _same(found, agent_id=agent.pk, verb=Control.Verb.FREEZE)
     fields = {"frozen_at": timezone.now(), "frozen_by": by, "frozen_reason": reason}
     if not Agent.objects.filter(pk=agent.pk, frozen_at=None).update(**fields):
         raise errors.Conflict(f"{agent} is frozen already.")
     return _agent_control(agent, Control.Verb.FREEZE, by=by, reason=reason, request_id=request_id)
+
+
+def _lock(agent: Agent) -> None:
+    """One freeze or thaw of an agent at a time; what refers to it is not kept waiting."""
+    Agent.objects.select_for_update(of=("self",), no_key=True).only("pk").get(pk=agent.pk)
 
 
 def thaw(agent: Agent, *, by: User, reason: str = "", request_id: UUID) -> Control:
@@ -143,6 +149,7 @@ def thaw(agent: Agent, *, by: User, reason: str = "", request_id: UUID) -> Contr
 
 @transaction.atomic
 def _thaw(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
+    _lock(agent)
     if found := Control.objects.filter(request_id=request_id).first():
         return _same(found, agent_id=agent.pk, verb=Control.Verb.THAW)
     cleared = {"frozen_at": None, "frozen_by": None, "frozen_reason": ""}

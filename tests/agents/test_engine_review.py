@@ -7,12 +7,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import Answer, Assignment, Event, Finish, Turn, UseTool, Wait
-from agents.models import Agent, Release, Run, Step
+from agents.models import Agent, AuditEntry, Control, Release, Run, Step
 from agents.runs import holds, hotpath, interventions, lease, planning, recovery, runner, starting, steps
 from agents.runs.keeper import keeper
 from agents.tools.catalogue import tool
@@ -322,6 +323,8 @@ def at_once(run: Run, act: Any) -> list[Any]:
             results.append(act())
         except errors.DomainError as error:
             results.append(error)
+        finally:
+            connection.close()
 
     threads = [threading.Thread(target=press) for _ in range(2)]
     with hotpath.raw() as conn, conn.transaction():
@@ -335,3 +338,13 @@ def at_once(run: Run, act: Any) -> list[Any]:
     for thread in threads:
         thread.join(5)
     return results
+
+
+def test_one_request_sent_twice_at_the_same_moment_is_one_act(pipeline, olga):
+    run, request_id = pipeline(("test.echo", {"text": "x"})), uuid4()
+    pause = at_once(run, lambda: interventions.pause(run, by=olga, reason="look", request_id=request_id))
+    assert pause == [Control.objects.get(request_id=request_id)] * 2
+    request_id = uuid4()
+    freeze = at_once(run, lambda: interventions.freeze(run.agent, by=olga, reason="odd", request_id=request_id))
+    assert freeze == [Control.objects.get(request_id=request_id)] * 2
+    assert AuditEntry.objects.filter(verb__in=["run.pause", "agent.freeze"]).count() == 2
