@@ -348,3 +348,16 @@ def test_one_request_sent_twice_at_the_same_moment_is_one_act(pipeline, olga):
     freeze = at_once(run, lambda: interventions.freeze(run.agent, by=olga, reason="odd", request_id=request_id))
     assert freeze == [Control.objects.get(request_id=request_id)] * 2
     assert AuditEntry.objects.filter(verb__in=["run.pause", "agent.freeze"]).count() == 2
+
+
+def test_a_web_server_whose_clock_is_fast_takes_no_run_from_its_driver(pipeline, olga, monkeypatch):
+    run = pipeline(("test.echo", {"text": "x"}))
+    claim = lease.take(run.pk)
+    run.refresh_from_db()
+    now = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: now() + timedelta(minutes=2))
+    control = interventions.pause(run, by=olga, reason="look", request_id=uuid4())
+    assert (control.obeyed_at, interventions.draining(run.agent)) == (None, 1)
+    runner.drive_claimed(claim)
+    run.refresh_from_db()
+    assert run.state == "paused"
