@@ -74,6 +74,9 @@ class Driver:
             if asked and isinstance(asked[0], Finish):
                 ending.finish(self.claim, asked[0])
                 return
+            if limit := exceeded(self.claim):  # of what it would do next: what is finished took no more than allowed
+                ending.fail(self.claim, f"limit:{limit[0]}", limit[1])
+                return
             if asked and isinstance(asked[0], Wait):
                 if ending.wait_until(self.claim, asked[0], seq=start):
                     return
@@ -82,16 +85,13 @@ class Driver:
                 return
 
     def must_stop(self) -> bool:
-        """Between two steps: obey people, keep the limits, make room for others."""
+        """Between two steps: obey people, make room for others."""
         claim = self.claim
         if claim.asked or claim.frozen:
             ending.obey(claim)
             return True
         if self.stopped:
             ending.stop(claim, *self.stopped)
-            return True
-        if limit := exceeded(claim):
-            ending.fail(claim, f"limit:{limit[0]}", limit[1])
             return True
         if keeper().stopping.is_set() or (self.is_long() and self.others_wait()):
             ending.hand_back(claim)

@@ -361,3 +361,8 @@ def test_a_web_server_whose_clock_is_fast_takes_no_run_from_its_driver(pipeline,
     runner.drive_claimed(claim)
     run.refresh_from_db()
     assert run.state == "paused"
+
+
+def test_a_run_may_take_every_step_that_its_release_allows(pipeline):
+    run = drive(pipeline(("test.echo", {"text": "x"}), ("test.echo", {"text": "y"}), limits={"steps": 2}))
+    assert (run.state, run.failure) == ("completed", "")
