@@ -34,6 +34,7 @@ def finish(claim: Claim, last: Finish) -> None:
 
 def fail(claim: Claim, failure_class: str, why: str, *, result: Any = None) -> None:
     """The run cannot go on; what it did stays, open questions are withdrawn."""
+    why, failure_class = hotpath.text(why), hotpath.text(failure_class, most=60)
     with steps.database():
         hotpath.fenced(steps.guard(claim))  # the run before its questions, as everyone locks them
         close_open_steps(claim.run_id, reason=f"The run failed: {why}")
@@ -57,7 +58,7 @@ def end(claim: Claim, state: str, *, result: Any = None, failure_class: str = ""
         "token": claim.token,
         "state": state,
         "result": hotpath.to_json(result),
-        "failure_class": failure_class[:60],
+        "failure_class": failure_class,
         "failure": failure,
         "steps_done": claim.steps_done,
     }

@@ -242,13 +242,14 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 _SURROGATE = re.compile("[\ud800-\udfff\x00]")
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
+    """A JSON value as PostgreSQL takes it."""
     if isinstance(value, str):
         return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, Mapping):
-        return {_clean(key): _clean(item) for key, item in value.items()}
+        return {clean(key): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
+        return [clean(item) for item in value]
     return value
 
 
@@ -263,7 +264,7 @@ def to_json(value: Any) -> str | None:
         return None
     text = _encode(value)
     if "\\u0000" in text or "\\ud" in text:
-        text = _encode(_clean(value))
+        text = _encode(clean(value))
     return text
 
 

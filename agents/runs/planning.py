@@ -6,6 +6,7 @@ from dataclasses import replace
 from agents import errors
 from agents.contracts import UNKNOWN, Action, AskModel, Json, UseTool
 from agents.llm import estimates
+from agents.runs import hotpath
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
 from agents.tools import catalogue, invocation
@@ -63,7 +64,7 @@ def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | t
         reason = "The arguments are not a JSON object."
         return Planned(seq, turn, ask, action, spec), Result("failed", error_class="invalid_arguments", error=reason)
     try:
-        arguments = invocation.validate(spec, ask.arguments)
+        arguments = hotpath.clean(invocation.validate(spec, ask.arguments))
     except errors.Invalid as error:
         action = act(claim, seq, "tool", ask.name, ask.arguments, tier=tier, writes=False)
         failure = Result("failed", error_class="invalid_arguments", error=error.message)
@@ -79,8 +80,8 @@ def described(action: Action, spec: ToolSpec) -> Action:
     """The action with what its tool says of itself. Raises `errors.OutsideError` when the tool cannot say it."""
     if not spec.writes:
         return action
-    says, preview = invocation.describe(spec, action.arguments), tuple(invocation.preview(spec, action.arguments))
-    return replace(action, says=says, preview=preview)
+    says, preview = invocation.describe(spec, action.arguments), invocation.preview(spec, action.arguments)
+    return replace(action, says=hotpath.text(says), preview=tuple(hotpath.clean(list(preview))))
 
 
 def replace_said(action: Action, spec: ToolSpec) -> Action:
@@ -118,5 +119,5 @@ def act(
         tier=tier,
         writes=writes,
         confidence=ask.confidence if ask else UNKNOWN,
-        says=ask.says if ask else "",
+        says=hotpath.text(ask.says) if ask else "",
     )

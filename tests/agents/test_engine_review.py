@@ -44,6 +44,16 @@ class Several:
         return [Finish(result=[event.state for event in history])]
 
 
+class Noisy:
+    """A program: asks as broken encoders do, and ends in the same words."""
+
+    def next(self, assignment: Assignment, history: Sequence[Event]) -> Turn:
+        noise = "nul \x00 and half a pair \ud83d"
+        if not history:
+            return [UseTool("test.refund", {"order": noise, "amount": "1.00"}), UseTool(noise * 20, {}, noise * 20)]
+        return [Finish(failure=noise, detail=noise)]
+
+
 class Patient:
     """A program: waits for the moment in its input, then does its work."""
 
@@ -361,6 +371,22 @@ def test_a_web_server_whose_clock_is_fast_takes_no_run_from_its_driver(pipeline,
     runner.drive_claimed(claim)
     run.refresh_from_db()
     assert run.state == "paused"
+
+
+def test_words_that_the_database_refuses_do_not_undo_what_was_done(pipeline):
+    run = drive(pipeline(("test.noise", {}), on_error="continue"))
+    step = run.steps.get(seq=1)
+    assert (run.state, step.state, step.error) == ("completed", "failed", "nul � and half a pair �")
+    assert (len(step.error_class), run.lease_token) == (60, 2)
+
+
+def test_a_program_may_say_what_the_database_refuses(begin, rhea):
+    run = drive(begin(f"{__name__}:Noisy"))
+    assert (run.state, states(run)) == ("waiting", [(1, "held"), (2, "refused")])
+    decide(Approval.objects.get(run=run), answer="approve", reason="", by=rhea, request_id=uuid4())
+    assert (drive(run).state, run.failure) == ("failed", "nul � and half a pair �")
+    assert run.steps.get(seq=1).says == "Refund €1.00 for order nul � and half a pair �"
+    assert run.touches.get().record == "nul � and half a pair �"
 
 
 def test_a_run_may_take_every_step_that_its_release_allows(pipeline):
