@@ -81,8 +81,9 @@ class Keeper:
                 message = subscription.get_message(timeout=max(0.01, due - time.monotonic()))
                 if message and message["type"] == "message":
                     self._cancel(UUID(message["data"].decode()))
-            except (redis.RedisError, OSError, ValueError):
-                subscription = None  # the poll below hears cancels until Redis is back
+            except Exception:  # Redis is away, or a call could not be aborted: every lease hangs on this thread
+                log.warning("cancels are not heard at once; the poll hears them", exc_info=True)
+                subscription = None
                 time.sleep(max(0.05, min(0.5, due - time.monotonic())))
             if time.monotonic() >= due and not self._ended.is_set():
                 due = time.monotonic() + RENEW_SECONDS
@@ -117,6 +118,7 @@ class Keeper:
                 hotpath.RENEW, {"ids": list(held), "tokens": tokens, "steps": steps, "lease": hotpath.LEASE_SECONDS}
             )
         )
+        # Not kept: in other hands, or let go this very moment.
         for run_id, one in held.items():
             if kept.get(run_id, "cancel") == "cancel":
                 one.cancellation.set()

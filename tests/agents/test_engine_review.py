@@ -15,7 +15,7 @@ from agents.cancellation import Cancellation
 from agents.contracts import Answer, Assignment, Event, Finish, Turn, UseTool, Wait
 from agents.models import Agent, AuditEntry, Control, Release, Run, Step
 from agents.runs import holds, hotpath, interventions, lease, planning, recovery, runner, starting, steps
-from agents.runs.keeper import keeper
+from agents.runs.keeper import RENEW_SECONDS, keeper, publish_cancel
 from agents.tools.catalogue import tool
 from agents.tools.context import ToolError
 from approvals.decisions import decide
@@ -392,3 +392,32 @@ def test_a_program_may_say_what_the_database_refuses(begin, rhea):
 def test_a_run_may_take_every_step_that_its_release_allows(pipeline):
     run = drive(pipeline(("test.echo", {"text": "x"}), ("test.echo", {"text": "y"}), limits={"steps": 2}))
     assert (run.state, run.failure) == ("completed", "")
+
+
+def test_a_call_that_cannot_be_aborted_does_not_end_the_keeper(pipeline):
+    run = pipeline(("test.echo", {"text": "x"}))
+    claim = lease.take(run.pk)
+
+    def burst() -> None:
+        raise RuntimeError("the loop is closed")
+
+    with keeper().keeping(run.pk, claim.token, lambda: 0) as cancellation, cancellation.aborting(burst):
+        publish_cancel(run.pk)
+        assert cancellation.wait(RENEW_SECONDS)
+        Run.objects.filter(pk=run.pk).update(lease_until=timezone.now())
+        threading.Event().wait(RENEW_SECONDS + 1)
+        run.refresh_from_db()
+        assert run.lease_until > timezone.now()
+
+
+def test_a_run_that_somebody_keeps_locked_does_not_cost_its_neighbours_their_leases(pipeline):
+    locked, other = pipeline(("test.echo", {"text": "x"})), pipeline(("test.echo", {"text": "x"}))
+    claims = [lease.take(locked.pk), lease.take(other.pk)]
+    one, two = (keeper().keeping(claim.run_id, claim.token, lambda: 0) for claim in claims)
+    with hotpath.raw() as conn, conn.transaction(), one as first, two as second:
+        conn.execute("SELECT 1 FROM agents_run WHERE id = %s FOR UPDATE", [locked.pk])
+        before = Run.objects.get(pk=other.pk).lease_until
+        threading.Event().wait(RENEW_SECONDS + 1)
+        assert Run.objects.get(pk=other.pk).lease_until > before
+        assert not first.is_set
+        assert not second.is_set
