@@ -46,22 +46,16 @@ RETURNING r.id, r.lease_token, r.asked, r.deaths, r.steps_done, r.agent_id, a.sl
 
 RENEW = """
 -- Keep what is ours, in one statement for the whole process; what does not come back belongs to someone else.
--- Says how far each has come, too; a driver that got somewhere is forgiven the deaths before it. A run that somebody
--- has locked is passed over until the next time: waiting for it would cost all the others their leases.
-WITH mine AS (
-    SELECT * FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(steps)s::int[]) AS mine(id, token, steps)
-), free AS (
-    SELECT r.id FROM agents_run r JOIN mine ON r.id = mine.id FOR NO KEY UPDATE OF r SKIP LOCKED
-), renewed AS (
-    UPDATE agents_run r SET lease_until = now() + make_interval(secs => %(lease)s),
-        deaths = CASE WHEN mine.steps > r.steps_done THEN 0 ELSE r.deaths END,
-        steps_done = GREATEST(r.steps_done, mine.steps)
-    FROM mine JOIN free ON free.id = mine.id
-    WHERE r.id = mine.id AND r.lease_token = mine.token AND r.state = 'running'
-)
-SELECT r.id, r.asked FROM agents_run r JOIN mine ON r.id = mine.id
-WHERE r.lease_token = mine.token AND r.state = 'running'
+-- Says how far each has come, too; a driver that got somewhere is forgiven the deaths before it.
+UPDATE agents_run r SET lease_until = now() + make_interval(secs => %(lease)s),
+    deaths = CASE WHEN mine.steps > r.steps_done THEN 0 ELSE r.deaths END, steps_done = GREATEST(r.steps_done,
+        mine.steps)
+FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(steps)s::int[]) AS mine(id, token, steps)
+WHERE r.id = mine.id AND r.lease_token = mine.token AND r.state = 'running'
+RETURNING r.id, r.asked
 """
+
+PATIENCE = "SELECT set_config('lock_timeout', %(patience)s, true)"
 
 SIGN_OF_LIFE = """
 INSERT INTO agents_worker (name, kind, host, pid, driving, started_at, seen_at)
