@@ -211,41 +211,40 @@ def hold(claim: Claim, held: list[tuple[Planned, Verdict]]) -> None:
 
 def intend(claim: Claim, step: Planned) -> bool:
     """Commit the intent to act; False when people want something else first, and then nothing is written."""
+    touches = touched(claim, step)
     with database():
         heed(claim, hotpath.fenced(guard(claim)))
         if claim.asked or claim.frozen:
             return False
         gates.admit(step.action)
         insert(claim, step, "intended")
-        touch(claim, step)
+        Touch.objects.bulk_create(touches, ignore_conflicts=True)
     return True
 
 
-def touch(claim: Claim, step: Planned) -> None:
-    """Note the records an act is about to touch; a repeated attempt touches the same."""
+def touched(claim: Claim, step: Planned) -> list[Touch]:
+    """The records an act is about to touch; a repeated attempt touches the same. The tool says so itself and may look
+    them up elsewhere: not inside a transaction."""
     if step.spec is None or not step.action.writes or step.spec.touches is None:
-        return
+        return []
     until = now() + step.spec.undoable_for if step.spec.undoable_for else None
     try:
         records = invocation.touched(step.spec, step.action.arguments)
     except errors.OutsideError as error:
         raise errors.Invalid(str(error)) from error
-    Touch.objects.bulk_create(
-        [
-            Touch(
-                run_id=claim.run_id,
-                seq=step.seq,
-                kind=touched.kind,
-                record=touched.record,
-                customer=touched.customer,
-                amount=touched.amount,
-                currency=touched.currency,
-                undoable_until=until,
-            )
-            for touched in records
-        ],
-        ignore_conflicts=True,
-    )
+    return [
+        Touch(
+            run_id=claim.run_id,
+            seq=step.seq,
+            kind=record.kind,
+            record=record.record,
+            customer=record.customer,
+            amount=record.amount,
+            currency=record.currency,
+            undoable_until=until,
+        )
+        for record in records
+    ]
 
 
 def guard(claim: Claim) -> tuple[Any, ...] | None:

@@ -17,7 +17,7 @@ from agents.models import Agent, AuditEntry, Control, Release, Run, Step
 from agents.runs import holds, hotpath, interventions, lease, planning, recovery, runner, starting, steps
 from agents.runs.keeper import RENEW_SECONDS, keeper, publish_cancel
 from agents.tools.catalogue import tool
-from agents.tools.context import ToolError
+from agents.tools.context import ToolError, Touched
 from approvals.decisions import decide
 from approvals.models import Approval
 from finops.models import LedgerEntry
@@ -25,7 +25,7 @@ from tests import toolbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TOOLS = ["test.echo", "test.slow", "test.broken", "test.refund", "test.note", "test.post", "test.noise"]
+TOOLS = ["test.echo", "test.slow", "test.broken", "test.refund", "test.note", "test.post", "test.noise", "test.ship"]
 LONG_AGO = "2020-01-01T00:00:00Z"
 
 
@@ -33,6 +33,20 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 def noise() -> None:
     """Fail in words that PostgreSQL does not take."""
     raise ToolError("nul \x00 and half a pair \ud83d", kind="carrier_" * 10)
+
+
+def look_up(order: str) -> list[Touched]:
+    """What a company's own tool may do to name a record: ask elsewhere, on a connection of its own."""
+    locked.append(hotpath.rows("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'", {}))
+    return [Touched("order", order)]
+
+
+locked: list[Any] = []
+
+
+@tool("test.ship", tier=1, writes=True, touches=look_up)
+def ship(order: str) -> None:
+    """Send a parcel."""
 
 
 class Several:
@@ -387,6 +401,12 @@ def test_a_program_may_say_what_the_database_refuses(begin, rhea):
     assert (drive(run).state, run.failure) == ("failed", "nul � and half a pair �")
     assert run.steps.get(seq=1).says == "Refund €1.00 for order nul � and half a pair �"
     assert run.touches.get().record == "nul � and half a pair �"
+
+
+def test_no_transaction_is_open_while_a_tool_looks_up_what_it_will_touch(pipeline):
+    locked.clear()
+    run = drive(pipeline(("test.ship", {"order": "4711"})))
+    assert (run.state, run.touches.get().record, locked) == ("completed", "4711", [[(0,)]])
 
 
 def test_a_run_may_take_every_step_that_its_release_allows(pipeline):
