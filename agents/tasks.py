@@ -8,7 +8,7 @@ from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 
 from agents.runs import runner
-from agents.runs.keeper import keeper
+from agents.runs.keeper import keeper, stopping
 
 
 @shared_task(name="agents.drive")  # type: ignore[untyped-decorator]  # Celery ships no types
@@ -37,5 +37,5 @@ def live_in_fork(**_: object) -> None:
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def hand_back(**_: object) -> None:
-    """A worker asked to end lets its drivers reach their next checkpoint."""
-    keeper().stop()
+    """A worker asked to end lets its drivers, forked ones too, reach their next checkpoint and hand their runs back."""
+    stopping.set()

@@ -6,6 +6,7 @@ case.
 """
 
 import logging
+import mmap
 import os
 import socket
 import threading
@@ -39,12 +40,34 @@ class Held:
     cancellation: Cancellation
 
 
+class Ending:
+    """Whether this process was asked to end. Memory that forked children share: only their parent hears the signal."""
+
+    def __init__(self) -> None:
+        self._said = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        """Drivers of this process and of its children stop at their next checkpoint."""
+        self._said[0] = 1
+
+    def clear(self) -> None:
+        """Work goes on."""
+        self._said[0] = 0
+
+    def is_set(self) -> bool:
+        """Looked at before every step."""
+        return self._said[0] == 1
+
+
+stopping = Ending()  # made here, so that it is there before anything forks
+
+
 class Keeper:
     """The thread and the runs it keeps."""
 
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
-        self.stopping = threading.Event()
+        self.stopping = stopping
         self._held: dict[UUID, Held] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -63,10 +86,6 @@ class Keeper:
             with self._lock:
                 if self._held.get(run_id) is held:
                     del self._held[run_id]
-
-    def stop(self) -> None:
-        """The process is asked to end: drivers hand their runs back at their next checkpoint."""
-        self.stopping.set()
 
     def close(self) -> None:
         """End the thread; what it kept is no longer renewed."""

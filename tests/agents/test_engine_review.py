@@ -1,5 +1,6 @@
 """What the engine must not lose or double when things happen at the worst moment: between two writes of one driver."""
 
+import signal
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from agents.tools.context import ToolError, Touched
 from approvals.decisions import decide
 from approvals.models import Approval
 from finops.models import LedgerEntry
+from tests import fleet as fleets
 from tests import toolbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -441,3 +443,23 @@ def test_a_run_that_somebody_keeps_locked_does_not_cost_its_neighbours_their_lea
         assert Run.objects.get(pk=other.pk).lease_until > before
         assert not first.is_set
         assert not second.is_set
+
+
+@pytest.mark.crash
+def test_a_forked_worker_asked_to_end_hands_its_runs_back_whole(tmp_path, olga):
+    clerk, release = fleets.pipeline(
+        "clerk", *[("world.post", {"text": f"letter {n}", "seconds": 0.2}) for n in range(150)]
+    )
+    fleet = fleets.Fleet(tmp_path)
+    try:
+        worker = fleet.start("tool")[0]
+        run = starting.start(clerk, objective="Post.", by=olga, release=release, queue="tool")
+        fleets.until(lambda: fleet.world.count() >= 2, "the first letters")
+        worker.signal(signal.SIGTERM)
+        fleets.until(lambda: worker.process.poll() is not None, "the end of the worker", seconds=9)
+    finally:
+        fleet.end()
+    run.refresh_from_db()
+    assert (run.state, run.lease_holder) == ("queued", "")
+    assert set(run.steps.values_list("state", flat=True)) == {"done"}
+    assert run.steps.count() == fleet.world.count()
