@@ -142,7 +142,8 @@ def wait_until(claim: Claim, wait: Wait, *, seq: int) -> bool:
     """A timer: the wait is a stored step, the run a row with a moment on it. False when people want something else
     first, and then nothing is written: the program asks for the wait again."""
     at = steps.now()
-    row = {"run": claim.run_id, "token": claim.token, "seq": seq, "turn": seq, "kind": "wait", "name": "wait"}
+    row: dict[str, Any] = {"run": claim.run_id, "token": claim.token, "seq": seq, "turn": seq}
+    row |= {"kind": "wait", "name": "wait"}
     row |= {"state": "done", "tier": None, "call_id": "", "says": hotpath.text(wait.why), "started_at": at}
     row |= {"finished_at": at, "error_class": "", "error": "", "output": None}
     with steps.database():
