@@ -182,6 +182,7 @@ class Run(models.Model):
                 "finished_at": now,
                 "asked": "",
                 "lease_until": None,
+                "lease_holder": "",
                 "wake_at": None,
                 "waiting_for": "",
                 "xid": CurrentXid(),
