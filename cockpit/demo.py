@@ -3,6 +3,7 @@
 import json
 import random
 import secrets
+from importlib import import_module
 
 from django.conf import settings
 from django.db import transaction
@@ -41,6 +42,7 @@ def people() -> None:
 
 def fleet() -> None:
     """The demo's agents, and on the first day a morning's worth of work."""
+    import_module("cockpit.brambleway.tools")  # declared here even where COCKPIT_DEMO is not set for this command
     work.settle()
     if not Run.objects.exists():
         work.arrive(number=14, chance=random.Random(7))  # noqa: S311 - the same first morning everywhere
