@@ -83,9 +83,14 @@ class Member:
         self.signal(signal.SIGKILL)
         self.process.wait()
 
+    @property
+    def holder(self) -> str:
+        """What the names under which it holds leases begin with."""
+        return f"{socket.gethostname()}:{self.pid}:"
+
     def holds(self) -> list[Run]:
         """The runs whose lease it has, whether it still lives or not."""
-        return list(Run.objects.filter(state=Run.State.RUNNING, lease_holder__startswith=f"{_host()}:{self.pid}:"))
+        return list(Run.objects.filter(state=Run.State.RUNNING, lease_holder__startswith=self.holder))
 
     def sign(self) -> Worker | None:
         """Its latest sign of life."""
@@ -167,10 +172,6 @@ def start(of: tuple[Agent, Release], objective: str, *, by: User) -> Run:
     """Start a run on the workers that take runs with models, whatever it consists of."""
     who, release = of
     return starting.start(who, objective=objective, by=by, release=release, queue=Run.Queue.MODEL)
-
-
-def _host() -> str:
-    return socket.gethostname()
 
 
 def _database_url() -> str:
