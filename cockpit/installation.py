@@ -22,6 +22,7 @@ from cockpit.servers import LOOPBACK, ServerError
 from cockpit.supervisor import Job, Journal, Stopping, Supervisor
 
 PATIENCE_FOR_WEB = 60.0
+PATIENCE_FOR_PORT = 2.0
 
 
 class Person(TypedDict):
@@ -48,7 +49,7 @@ class Installation:
         """Start in the order of need and watch until somebody says stop; whatever happens, leave nothing running."""
         with only_one(self.folder), self.stopping.on_signals():
             self.supervisor.end_orphans()
-            if not servers.is_free(self.port):
+            if not _comes_free(self.port):
                 raise ServerError(f"Port {self.port} is taken by another program; choose another one with --port.")
             try:
                 self._start()
@@ -128,6 +129,16 @@ def workers(number: int, *, demo: bool) -> list[Job]:
         Job("tool", _celery("tool", *tools), SIGKILL),
         Job("tick", _manage("tick", *(["--demo"] if demo else [])), SIGKILL),
     ]
+
+
+def _comes_free(port: int) -> bool:
+    """Whether a port is free, or becomes so at once: a server just ended may take a moment to let go of it."""
+    deadline = time.monotonic() + PATIENCE_FOR_PORT
+    while not servers.is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 @contextmanager
