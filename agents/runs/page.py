@@ -34,6 +34,9 @@ def of(run: Run, actor: User, asked: Mapping[str, str], *, part: str = "") -> di
     values = {"run": run, **permissions(run, actor)}
     if part in ("", "controls", "standing"):
         values["control"] = run.controls.select_related("by").order_by("-asked_at").first()
+    if part in ("", "standing", "reading", "story"):
+        # The row of a run that is driven says it a moment late.
+        values["done"] = run.steps_done if run.is_ended else run.steps.filter(finished_at__isnull=False).count()
     if part in ("", "standing"):
         values |= standing(run)
     if part in ("", "reading", "story", "step"):

@@ -39,6 +39,7 @@ def test_a_reviewer_works_through_the_queue_by_keys_alone(inbox: Page, rhea: Use
     inbox.keyboard.press("Control+Enter")
     expect(inbox.locator(".question h2")).to_have_text("Book a pickup")
     inbox.keyboard.press("3")
+    expect(inbox.get_by_label("Reason")).to_be_focused()
     inbox.keyboard.press("Control+Enter")  # the browser asks for the reason first
     expect(inbox.locator(".question h2")).to_have_text("Book a pickup")
     inbox.keyboard.type("The carrier does not know.")
