@@ -60,7 +60,7 @@ function isReady(element, now) {
 
 // What a person is in the middle of is not taken from under their hands; it is renewed when they are done.
 function isInUse(element) {
-  if (element.querySelector("dialog[open], :popover-open")) return true;
+  if (element.querySelector("dialog[open], :popover-open, .htmx-request")) return true; // an act under way must find its form
   const selection = getSelection();
   if (!selection.isCollapsed && element.contains(selection.anchorNode)) return true;
   const focused = document.activeElement;
