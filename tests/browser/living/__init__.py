@@ -1,0 +1,1 @@
+"""Tests of a whole cockpit that lives: `manage.py up` with server, workers and tick, watched through a browser."""
