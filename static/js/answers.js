@@ -8,6 +8,8 @@ document.addEventListener("change", (event) => {
   const answer = event.target.value;
   form.elements.reason.required = answer === "reject";
   if (form.elements.outcome) form.elements.outcome.required = answer === "outcome";
+  if (!hasKeyboard.matches) return;
+  event.target.focus(); // at once: what somebody is in the middle of is not renewed under their hands
   // Afterwards: the key that chose would be typed into the field that it leads to.
-  if (hasKeyboard.matches) setTimeout(() => form.querySelector(`[data-first~="${answer}"]`)?.focus());
+  setTimeout(() => form.querySelector(`[data-first~="${answer}"]`)?.focus());
 });
