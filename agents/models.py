@@ -3,8 +3,10 @@
 from agents.audit.models import AuditEntry
 from agents.people.models import Membership, Permission, Role, Team, TeamOwnedQuerySet, Token, User
 from agents.registry.models import Agent, Release, Tool, ToolGrant
+from agents.runs.control_models import Control, Override
 from agents.runs.evidence import RUN_BOUNDS, AgentMinute, Watermark, Worker
-from agents.runs.models import Control, Recording, Run, Step, StepPayload, Touch
+from agents.runs.models import Recording, Run
+from agents.runs.step_models import Step, StepAttempt, StepPayload, Touch
 
 __all__ = [
     "RUN_BOUNDS",
@@ -13,12 +15,14 @@ __all__ = [
     "AuditEntry",
     "Control",
     "Membership",
+    "Override",
     "Permission",
     "Recording",
     "Release",
     "Role",
     "Run",
     "Step",
+    "StepAttempt",
     "StepPayload",
     "Team",
     "TeamOwnedQuerySet",

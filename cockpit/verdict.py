@@ -45,7 +45,7 @@ def flow(user: User, seen: Seen, scope: list[UUID] | None, signs: list[evidence.
     queued = queued if scope is None else queued.filter(agent__in=scope)
     since = queued.aggregate(since=Min("changed_at"))["since"] if counts[Run.State.QUEUED] else None
     nobody = not any(sign.is_alive for sign in signs if sign.worker.kind == "worker")
-    has_work = bool(counts[Run.State.QUEUED] or counts[Run.State.RUNNING])
+    has_work = bool(counts[Run.State.QUEUED] or any(counts[state] for state in counts if state in Run.DRIVEN))
     lost = sum(seen.lost.values())
     hue, word = "ok", "Yes"
     if has_work and nobody:

@@ -30,6 +30,7 @@ class Agent(models.Model):
     frozen_at = models.DateTimeField(null=True)
     frozen_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     frozen_reason = models.TextField(blank=True)
+    tuning = models.PositiveIntegerField(default=0, db_default=0, help_text="Rises with each change of its parameters.")
 
     objects = TeamOwnedQuerySet.as_manager()
 

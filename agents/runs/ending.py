@@ -16,7 +16,7 @@ from agents.runs import hotpath, lease, performing, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned
 
-TIMER = "its timer"
+TIMER = Run.Waits.TIMER
 
 
 def finish(claim: Claim, last: Finish) -> None:
@@ -76,12 +76,13 @@ def announce(claim: Claim, state: str) -> None:
     signals.run_changed.send(Claim, run_id=claim.run_id, agent_id=claim.agent_id, state=state)
 
 
-def let_go(claim: Claim, state: str, *, waiting_for: str = "", wake_at: Any = None) -> None:
+def let_go(claim: Claim, state: str, *, waits: str = "", waiting_for: str = "", wake_at: Any = None) -> None:
     """Give up the lease and put the run where it belongs. Call inside `steps.database()`, after `steps.guard`."""
     params: dict[str, Any] = {
         "run": claim.run_id,
         "token": claim.token,
         "state": state,
+        "waits": waits,
         "waiting_for": hotpath.text(waiting_for, most=200),
         "wake_at": wake_at,
         "steps_done": claim.steps_done,
@@ -103,7 +104,7 @@ def obey(claim: Claim) -> None:
             let_go(claim, "paused")
             Run.objects.filter(pk=claim.run_id).update(asked="")
         elif claim.frozen:
-            let_go(claim, "running")
+            let_go(claim, claim.state)
         else:  # withdrawn in the meantime
             let_go(claim, "queued")
             signals.run_ready.send(Run, run_id=claim.run_id, queue=claim.queue)
@@ -131,8 +132,8 @@ def wait_for_people(claim: Claim) -> bool:
             run_id=claim.run_id, state__in=["held", "in_doubt"], answer__isnull=True
         ).values_list("state", flat=True)
         if unanswered:
-            what = "a person to say what happened" if "in_doubt" in unanswered else "approval"
-            let_go(claim, "waiting", waiting_for=what)
+            waits = Run.Waits.DOUBT if "in_doubt" in unanswered else Run.Waits.APPROVAL
+            let_go(claim, "waiting", waits=waits, waiting_for=waits.label)
             return True
     lease.recall(claim)
     return False
@@ -153,7 +154,7 @@ def wait_until(claim: Claim, wait: Wait, *, seq: int) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(hotpath.CHECKPOINT, row | {"input": hotpath.to_json({"until": wait.until})})
         claim.steps_done += 1
-        let_go(claim, "waiting", waiting_for=wait.why or TIMER, wake_at=wait.until)
+        let_go(claim, "waiting", waits=TIMER, waiting_for=wait.why or TIMER.label, wake_at=wait.until)
     return True
 
 
@@ -169,7 +170,7 @@ def wait_on(claim: Claim) -> bool:
             obey(claim)
             return True
         why = Step.objects.values_list("says", flat=True).get(run_id=claim.run_id, seq=last.seq)
-        let_go(claim, "waiting", waiting_for=why or TIMER, wake_at=until)
+        let_go(claim, "waiting", waits=TIMER, waiting_for=why or TIMER.label, wake_at=until)
     return True
 
 

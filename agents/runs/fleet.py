@@ -109,7 +109,7 @@ def unfinished_by_agent(user: User, *, agents: Iterable[UUID] | None = None) -> 
 
 def lost_by_agent(user: User, *, agents: Iterable[UUID] | None = None) -> dict[UUID, int]:
     """Runs that say they run while their driver shows no sign of life any more, by agent."""
-    silent = Run.objects.visible_to(user).filter(state=Run.State.RUNNING, lease_until__lt=timezone.now())
+    silent = Run.objects.visible_to(user).filter(state__in=Run.DRIVEN, lease_until__lt=timezone.now())
     rows = _of(silent, agents).values_list("agent_id").annotate(Count("pk"))
     return dict(rows.order_by())
 
@@ -118,9 +118,10 @@ def status(
     open_runs: dict[str, int], recent: Recent, *, lost: int = 0, frozen_by: str = "", is_published: bool = True
 ) -> tuple[str, str]:
     """How an agent is, as hue and word, from evidence: never *working* where nobody shows a sign of life."""
-    running, waiting, queued, paused = (
-        open_runs.get(state, 0) for state in (Run.State.RUNNING, Run.State.WAITING, Run.State.QUEUED, Run.State.PAUSED)
+    waiting, queued, paused = (
+        open_runs.get(state, 0) for state in (Run.State.WAITING, Run.State.QUEUED, Run.State.PAUSED)
     )
+    running = sum(open_runs.get(state, 0) for state in Run.DRIVEN)
     found = [
         (bool(frozen_by), "still", f"frozen by {frozen_by}"),
         (bool(lost) and lost >= running, "bad", "unresponsive"),

@@ -23,6 +23,6 @@ def answer(run_id: UUID, seq: int, *, answer: Answer) -> None:
         raise errors.Conflict("This step is no longer waiting for an answer.")
     still_open = Step.objects.filter(run=run, state__in=open_states, answer__isnull=True).exists()
     if run.state == Run.State.WAITING and not still_open:
-        run.move(to=Run.State.QUEUED, waiting_for="", rings=0, rung_at=None)
+        run.move(to=Run.State.QUEUED, waiting_for="", waits="", rings=0, rung_at=None)
         signals.run_ready.send(Run, run_id=run.pk, queue=Run.Queue.CONTROL)
         signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)

@@ -33,15 +33,18 @@ CLAIM = """
 -- Take a queued run, or one whose driver is dead, unless its agent is frozen: then only to obey what people asked of a
 -- driver that died. A take-over counts as a death until a step is stored.
 UPDATE agents_run r SET
-    state = 'running', lease_token = r.lease_token + 1, lease_until = now() + make_interval(secs => %(lease)s),
+    state = CASE WHEN r.ending IS NULL THEN 'running' ELSE 'compensating' END,
+    lease_token = r.lease_token + 1, lease_until = now() + make_interval(secs => %(lease)s),
     lease_holder = %(holder)s, started_at = COALESCE(r.started_at, now()), rings = 0, wake_at = NULL, waiting_for = '',
-    deaths = r.deaths + CASE WHEN r.state = 'running' AND r.lease_until IS NOT NULL THEN 1 ELSE 0 END,
+    waits = '', deaths = r.deaths + CASE WHEN r.state <> 'queued' AND r.lease_until IS NOT NULL THEN 1 ELSE 0 END,
     changed_at = CASE WHEN r.state = 'queued' THEN now() ELSE r.changed_at END
 FROM agents_agent a
 WHERE r.id = %(run)s AND a.id = r.agent_id AND (a.frozen_at IS NULL OR r.asked <> '')
-  AND (r.state = 'queued' OR (r.state = 'running' AND (r.lease_until IS NULL OR r.lease_until < now())))
+  AND (r.state = 'queued'
+       OR (r.state IN ('running', 'compensating') AND (r.lease_until IS NULL OR r.lease_until < now())))
 RETURNING r.id, r.lease_token, r.asked, r.deaths, r.steps_done, r.agent_id, a.slug, r.team_id, a.use_case, r.release_id,
-    r.environment, r.objective, r.input, r.queue, r.started_at, r.deadline_at, r.tokens_in, r.tokens_out, r.cost
+    r.environment, r.objective, r.input, r.queue, r.started_at, r.deadline_at, r.tokens_in, r.tokens_out, r.cost,
+    r.tuning + a.tuning, r.ending, r.cost_below, r.program_digest, r.parent_id, r.parent_seq, r.depth
 """
 
 RENEW = """
@@ -51,7 +54,7 @@ UPDATE agents_run r SET lease_until = now() + make_interval(secs => %(lease)s),
     deaths = CASE WHEN mine.steps > r.steps_done THEN 0 ELSE r.deaths END, steps_done = GREATEST(r.steps_done,
         mine.steps)
 FROM unnest(%(ids)s::uuid[], %(tokens)s::bigint[], %(steps)s::int[]) AS mine(id, token, steps)
-WHERE r.id = mine.id AND r.lease_token = mine.token AND r.state = 'running'
+WHERE r.id = mine.id AND r.lease_token = mine.token AND r.state IN ('running', 'compensating')
 RETURNING r.id, r.asked
 """
 
@@ -65,7 +68,7 @@ ON CONFLICT (name) DO UPDATE SET seen_at = now(), driving = EXCLUDED.driving
 
 HISTORY = """
 SELECT s.seq, s.turn, s.kind, s.name, s.state, s.attempt, s.call_id, s.error, s.answer, s.started_at IS NOT NULL,
-    p.input, p.output
+    s.due_at, s.compensates, p.input, p.output
 FROM agents_step s LEFT JOIN agents_steppayload p ON p.run_id = s.run_id AND p.seq = s.seq
 WHERE s.run_id = %(run)s ORDER BY s.seq
 """
@@ -74,8 +77,8 @@ CHECKPOINT = """
 -- A step that neither acted outside nor is priced: stored, counted and answered with what people want, in one commit.
 -- The run is locked, not written: its count of steps follows with the next lease renewal, wait or end.
 WITH run AS (
-    SELECT asked, agent_id FROM agents_run
-    WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' FOR NO KEY UPDATE
+    SELECT asked, agent_id, tuning FROM agents_run
+    WHERE id = %(run)s AND lease_token = %(token)s AND state IN ('running', 'compensating') FOR NO KEY UPDATE
 ), step AS (
     INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, tier, call_id, says, started_at,
         finished_at,
@@ -86,27 +89,30 @@ WITH run AS (
     INSERT INTO agents_steppayload (run_id, seq, input, output)
     SELECT %(run)s, %(seq)s, %(input)s::jsonb, %(output)s::jsonb FROM run
 )
-SELECT run.asked, a.frozen_at IS NOT NULL FROM run JOIN agents_agent a ON a.id = run.agent_id
+SELECT run.asked, a.frozen_at IS NOT NULL, run.tuning + a.tuning FROM run JOIN agents_agent a ON a.id = run.agent_id
 """
 
 GUARD = """
 -- Before an intent: the run is still ours, nobody asked it to stop, its agent is not frozen. Locks the run to the
 -- commit.
-SELECT r.asked, a.frozen_at IS NOT NULL, set_config('idle_in_transaction_session_timeout', %(silence)s, true)
+SELECT r.asked, a.frozen_at IS NOT NULL, r.tuning + a.tuning,
+    set_config('idle_in_transaction_session_timeout', %(silence)s, true)
 FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id
-WHERE r.id = %(run)s AND r.lease_token = %(token)s AND r.state = 'running' FOR NO KEY UPDATE OF r
+WHERE r.id = %(run)s AND r.lease_token = %(token)s AND r.state IN ('running', 'compensating') FOR NO KEY UPDATE OF r
 """
 
 INTEND = """
 INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, attempt, says, tier, writes, call_id,
-    idempotency_key, confidence, confidence_source, gate, gate_reason, in_force, started_at, simulated, provider, model)
+    idempotency_key, confidence, confidence_source, gate, gate_reason, in_force, started_at, simulated, provider, model,
+    compensates)
 VALUES (%(run)s, %(seq)s, %(turn)s, %(agent)s, %(kind)s, %(name)s, %(state)s, %(attempt)s, %(says)s, %(tier)s,
     %(writes)s,
     %(call_id)s, %(key)s, %(confidence)s, %(confidence_source)s, %(gate)s, %(gate_reason)s, %(in_force)s::jsonb,
-    %(started_at)s, %(simulated)s, %(provider)s, %(model)s)
+    %(started_at)s, %(simulated)s, %(provider)s, %(model)s, %(compensates)s)
 ON CONFLICT (run_id, seq) DO UPDATE SET
     state = EXCLUDED.state, attempt = EXCLUDED.attempt, idempotency_key = EXCLUDED.idempotency_key,
-    says = EXCLUDED.says, started_at = EXCLUDED.started_at, xid = pg_current_xact_id()::text::bigint
+    says = EXCLUDED.says, started_at = EXCLUDED.started_at, in_force = EXCLUDED.in_force, due_at = NULL,
+    xid = pg_current_xact_id()::text::bigint
 """
 
 PAYLOAD_IN = """
@@ -119,7 +125,8 @@ OUTCOME = """
 WITH run AS (
     UPDATE agents_run SET steps_done = %(steps_done)s, deaths = 0, tokens_in = tokens_in + %(add_in)s,
         tokens_out = tokens_out + %(add_out)s, cost = cost + %(add_cost)s, unpriced = unpriced + %(add_unpriced)s
-    WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' RETURNING asked, agent_id
+    WHERE id = %(run)s AND lease_token = %(token)s AND state IN ('running', 'compensating')
+    RETURNING asked, agent_id, tuning
 ), step AS (
     UPDATE agents_step SET state = %(state)s, finished_at = %(finished_at)s, error_class = %(error_class)s,
         error = %(error)s, gate = COALESCE(%(gate)s, gate), gate_reason = COALESCE(%(gate_reason)s, gate_reason),
@@ -136,23 +143,24 @@ WITH run AS (
     INSERT INTO agents_steppayload (run_id, seq, output) SELECT %(run)s, %(seq)s, %(output)s::jsonb FROM run
     ON CONFLICT (run_id, seq) DO UPDATE SET output = EXCLUDED.output
 )
-SELECT run.asked, a.frozen_at IS NOT NULL, set_config('idle_in_transaction_session_timeout', %(silence)s, true)
+SELECT run.asked, a.frozen_at IS NOT NULL, run.tuning + a.tuning,
+    set_config('idle_in_transaction_session_timeout', %(silence)s, true)
 FROM run JOIN agents_agent a ON a.id = run.agent_id
 """
 
 LET_GO = """
--- Hand the run back (queued), let it wait (waiting), or leave it as it is for a frozen agent (running).
+-- Hand the run back (queued), let it wait (waiting), or leave it as it is for a frozen agent.
 UPDATE agents_run SET state = %(state)s, lease_until = NULL, lease_holder = '', lease_token = lease_token + 1,
-    waiting_for = %(waiting_for)s, wake_at = %(wake_at)s, steps_done = %(steps_done)s,
+    waiting_for = %(waiting_for)s, waits = %(waits)s, wake_at = %(wake_at)s, steps_done = %(steps_done)s,
     changed_at = CASE WHEN state = %(state)s THEN changed_at ELSE now() END
-WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' RETURNING id
+WHERE id = %(run)s AND lease_token = %(token)s AND state IN ('running', 'compensating') RETURNING id
 """
 
 END = """
 UPDATE agents_run SET state = %(state)s, finished_at = now(), changed_at = now(), lease_until = NULL, lease_holder = '',
-    lease_token = lease_token + 1, asked = '', waiting_for = '', wake_at = NULL, result = %(result)s::jsonb,
+    lease_token = lease_token + 1, asked = '', waiting_for = '', waits = '', wake_at = NULL, result = %(result)s::jsonb,
     failure_class = %(failure_class)s, failure = %(failure)s, steps_done = %(steps_done)s, xid = pg_current_xact_id()
-WHERE id = %(run)s AND lease_token = %(token)s AND state = 'running' RETURNING id
+WHERE id = %(run)s AND lease_token = %(token)s AND state IN ('running', 'compensating') RETURNING id
 """
 
 OTHERS_WAIT = "SELECT EXISTS (SELECT 1 FROM agents_run WHERE state = 'queued' AND queue = %(queue)s)"

@@ -65,13 +65,13 @@ def _same(found: Control, *, run_id: UUID | None = None, agent_id: UUID | None =
 
 def _is_driven(run: Run) -> bool:
     """Whether its lease is good by the clock that made it: a web server's own may be minutes off."""
-    return Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, lease_until__gt=Now()).exists()
+    return Run.objects.filter(pk=run.pk, state__in=Run.DRIVEN, lease_until__gt=Now()).exists()
 
 
 def _has_lost_call(run: Run) -> bool:
     """Whether a driver died while a model worked: the next one books that call and then obeys."""
     under_way = Step.objects.filter(run=run, state=Step.State.INTENDED, kind=Step.Kind.MODEL)
-    return run.state == Run.State.RUNNING and under_way.exists()
+    return run.state in Run.DRIVEN and under_way.exists()
 
 
 def _pause(run: Run) -> bool:
@@ -87,7 +87,7 @@ def _pause(run: Run) -> bool:
 
 
 def _resume(run: Run) -> bool:
-    if run.state == Run.State.RUNNING and run.asked == Run.Asked.PAUSE:
+    if run.state in Run.DRIVEN and run.asked == Run.Asked.PAUSE:
         Run.objects.filter(pk=run.pk).update(asked=Run.Asked.NOTHING)
         Control.objects.filter(run=run, verb=Control.Verb.PAUSE, obeyed_at=None).update(obeyed_at=timezone.now())
         return True
@@ -157,9 +157,7 @@ def _thaw(agent: Agent, *, by: User, reason: str, request_id: UUID) -> Control:
     if not Agent.objects.filter(pk=agent.pk, frozen_at__isnull=False).update(**cleared):
         raise errors.Conflict(f"{agent} is not frozen.")
     control = _agent_control(agent, Control.Verb.THAW, by=by, reason=reason, request_id=request_id)
-    idle = Run.objects.filter(agent=agent).filter(
-        Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, lease_until=None)
-    )
+    idle = Run.objects.filter(agent=agent).filter(Q(state=Run.State.QUEUED) | Q(state__in=Run.DRIVEN, lease_until=None))
     for run_id, queue in idle.order_by("pk").values_list("pk", "queue")[:1000]:  # the sweep rings the rest
         signals.run_ready.send(Run, run_id=run_id, queue=queue)
     return control
@@ -185,7 +183,7 @@ def _agent_control(agent: Agent, verb: Control.Verb, *, by: User, reason: str, r
 
 def draining(agent: Agent) -> int:
     """Steps still in flight of an agent that was frozen: what was begun is allowed to say how it ended."""
-    return Run.objects.filter(agent=agent, state=Run.State.RUNNING, lease_until__gt=Now()).count()
+    return Run.objects.filter(agent=agent, state__in=Run.DRIVEN, lease_until__gt=Now()).count()
 
 
 def overdue(*, limit: int = 200) -> int:
@@ -193,7 +191,7 @@ def overdue(*, limit: int = 200) -> int:
     driver of one that lost a model call, which it books first."""
     idle = Q(lease_until=None) | Q(lease_until__lt=Now() - timedelta(seconds=1))
     lost_call = Step.objects.filter(run=OuterRef("pk"), state=Step.State.INTENDED, kind=Step.Kind.MODEL)
-    owes = Q(state=Run.State.RUNNING) & Exists(lost_call)
+    owes = Q(state__in=Run.DRIVEN) & Exists(lost_call)
     late = Run.objects.filter(idle, ~owes, finished_at=None, deadline_at__lt=Now())
     ended = 0
     for pk in list(late.values_list("pk", flat=True)[:limit]):

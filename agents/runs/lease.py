@@ -21,6 +21,7 @@ class Held:
     attempt: int
     answer: Json | None
     is_under_way: bool = False
+    due_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -46,11 +47,23 @@ class Claim:
     tokens_in: int
     tokens_out: int
     cost: Decimal
+    tuning: int
+    ending: Json | None
+    cost_below: Decimal
+    program_digest: str
+    parent_id: UUID | None
+    parent_seq: int | None
+    depth: int
     release: "Content"
     frozen: bool = False
     told_at: float = 0.0
     history: dict[int, Event] = field(default_factory=dict)
     open: dict[int, Held] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """The state of a run that is being driven."""
+        return "running" if self.ending is None else "compensating"
 
     def assignment(self) -> Assignment:
         """What the program is told besides history."""
@@ -104,12 +117,11 @@ def recall(claim: Claim) -> None:
     """Read what this run has done so far."""
     claim.history.clear()
     claim.open.clear()
-    for seq, turn, kind, name, state, attempt, call_id, error, answer, begun, given, output in hotpath.rows(
-        hotpath.HISTORY, {"run": claim.run_id}
-    ):
+    for row in hotpath.rows(hotpath.HISTORY, {"run": claim.run_id}):
+        seq, turn, kind, name, state, attempt, call_id, error, answer, begun, due_at, _, given, output = row
         claim.history[seq] = Event(seq, turn, kind, name, state, given, output, error, call_id)
         if state in ("held", "intended", "in_doubt"):
-            claim.open[seq] = Held(state, attempt, answer, state == "intended" and begun)
+            claim.open[seq] = Held(state, attempt, answer, state == "intended" and begun, due_at)
     stored = len(claim.history) - len(claim.open)
     if stored > claim.steps_done:  # the driver before got somewhere: it did not die of this run
         claim.deaths = 0

@@ -1,22 +1,18 @@
-"""How work gets done: a run, its steps, what they touched, and what people asked of them.
-
-A step is the checkpoint; `(run, seq)` is its key and the key of everything that hangs on it.
-"""
+"""How work gets done: a run, and the recording that one may replay. Its steps are in `step_models.py`, what people ask
+of it in `control_models.py`."""
 
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents import errors
-from agents.audit.transactions import CurrentXid, CurrentXidNumber, Xid8Field
+from agents.audit.transactions import CurrentXid, Xid8Field
 from agents.people.models import Team, TeamOwnedQuerySet
 from agents.registry.models import Agent, Release
 
@@ -69,15 +65,36 @@ class Run(models.Model):
         CONTROL = "control"
         BULK = "bulk"
 
+    class Waits(models.TextChoices):
+        """What a waiting run waits for."""
+
+        NOTHING = ""
+        APPROVAL = "approval", "approval"
+        DOUBT = "doubt", "a person to say what happened"
+        DECISION = "decision", "a person to decide how it goes on"
+        TIMER = "timer", "its timer"
+        RETRY = "retry", "the next try"
+        CAPACITY = "capacity", "capacity"
+        DELEGATION = "delegation", "delegated runs"
+
+    DRIVEN: ClassVar[frozenset[str]] = frozenset({State.RUNNING, State.COMPENSATING})
     ENDED: ClassVar[frozenset[str]] = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
     NEXT: ClassVar[dict[str, frozenset[str]]] = {
-        State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.CANCELLED, State.FAILED}),
+        State.QUEUED: frozenset({State.RUNNING, State.COMPENSATING, State.PAUSED, State.CANCELLED, State.FAILED}),
         State.RUNNING: frozenset(
-            {State.QUEUED, State.WAITING, State.PAUSED, State.COMPLETED, State.FAILED, State.CANCELLED}
+            {
+                State.QUEUED,
+                State.WAITING,
+                State.PAUSED,
+                State.COMPENSATING,
+                State.COMPLETED,
+                State.FAILED,
+                State.CANCELLED,
+            }
         ),
         State.WAITING: frozenset({State.QUEUED, State.PAUSED, State.FAILED, State.CANCELLED}),
         State.PAUSED: frozenset({State.QUEUED, State.CANCELLED, State.FAILED}),
-        State.COMPENSATING: frozenset({State.FAILED, State.CANCELLED}),
+        State.COMPENSATING: frozenset({State.QUEUED, State.WAITING, State.PAUSED, State.FAILED, State.CANCELLED}),
         State.COMPLETED: frozenset(),
         State.FAILED: frozenset(),
         State.CANCELLED: frozenset(),
@@ -134,7 +151,25 @@ class Run(models.Model):
     tokens_out = models.BigIntegerField(default=0)
     cost = models.DecimalField(max_digits=16, decimal_places=8, default=0)
     unpriced = models.PositiveIntegerField(default=0, help_text="Billed calls without a known price.")
+    cost_below = models.DecimalField(
+        max_digits=16,
+        decimal_places=8,
+        default=0,
+        db_default=0,
+        help_text="Of the runs it delegated to, all the way down.",
+    )
     waiting_for = models.CharField(max_length=200, blank=True)
+    waits = models.CharField(max_length=12, choices=Waits, default="", db_default="", blank=True)
+
+    # How it goes on besides its program: what was changed for it, whom it works for, how it will end.
+    tuning = models.PositiveIntegerField(default=0, db_default=0, help_text="Rises with each change of its parameters.")
+    question = models.JSONField(null=True, help_text="A decision about the run itself that a person is asked for.")
+    ending = models.JSONField(
+        null=True, help_text="How it ends when its acts are taken back: {state, failure_class, failure}."
+    )
+    parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="children", db_index=False)
+    parent_seq = models.PositiveIntegerField(null=True)
+    depth = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     result = models.JSONField(null=True)
     failure_class = models.CharField(max_length=60, blank=True)
@@ -159,6 +194,7 @@ class Run(models.Model):
                 name="run_deadline",
                 condition=Q(deadline_at__isnull=False, finished_at__isnull=True),
             ),
+            models.Index(fields=["parent", "parent_seq"], name="run_parent", condition=Q(parent__isnull=False)),
             models.Index(fields=["wake_at"], name="run_timer", condition=Q(state="waiting", wake_at__isnull=False)),
         ]
         constraints = [
@@ -185,6 +221,7 @@ class Run(models.Model):
                 "lease_holder": "",
                 "wake_at": None,
                 "waiting_for": "",
+                "waits": "",
                 "xid": CurrentXid(),
             }
         # Fenced: whoever was driving learns at its next write that the run is no longer its own.
@@ -218,170 +255,3 @@ class Run(models.Model):
     def known_cost(self) -> Decimal | None:
         """What it cost as far as prices are known; None where nothing of it has a price."""
         return None if self.unpriced and not self.cost else self.cost
-
-
-class StepQuerySet(TeamOwnedQuerySet):
-    """Steps of runs of one's teams."""
-
-    team_path = "run__team_id"
-
-
-class Step(models.Model):
-    """One thing a run did, and the checkpoint that it did it.
-
-    `held → intended → done | failed | refused | in_doubt | cancelled`; a step that neither acts outside nor is priced
-    starts at its end. `turn` is the seq of the first step asked for together with this one.
-    """
-
-    class State(models.TextChoices):
-        HELD = "held"
-        INTENDED = "intended"
-        DONE = "done"
-        FAILED = "failed"
-        REFUSED = "refused"
-        IN_DOUBT = "in_doubt", "in doubt"
-        CANCELLED = "cancelled"
-
-    class Kind(models.TextChoices):
-        MODEL = "model"
-        TOOL = "tool"
-        WAIT = "wait"
-
-    HUES: ClassVar[dict[str, str]] = {
-        State.HELD: "wait",
-        State.INTENDED: "busy",
-        State.DONE: "ok",
-        State.FAILED: "bad",
-        State.REFUSED: "warn",
-        State.IN_DOUBT: "wait",
-        State.CANCELLED: "still",
-    }
-    CLOSED: ClassVar[frozenset[str]] = frozenset({State.DONE, State.FAILED, State.REFUSED, State.CANCELLED})
-
-    pk = models.CompositePrimaryKey("run_id", "seq")
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False, db_constraint=False)
-    seq = models.PositiveIntegerField()
-    turn = models.PositiveIntegerField()
-    agent_id = models.UUIDField()
-    kind = models.CharField(max_length=8, choices=Kind)
-    name = models.CharField(max_length=160)
-    state = models.CharField(max_length=12, choices=State)
-    attempt = models.PositiveSmallIntegerField(default=1, db_default=1)
-    says = models.TextField(blank=True, default="", db_default="", help_text="The act in one plain sentence.")
-    tier = models.PositiveSmallIntegerField(null=True)
-    writes = models.BooleanField(default=False, db_default=False)
-    call_id = models.CharField(
-        max_length=120, blank=True, default="", db_default="", help_text="The provider's; they repeat, so never a key."
-    )
-    idempotency_key = models.CharField(max_length=80, blank=True, default="", db_default="")
-
-    confidence = models.FloatField(null=True)
-    confidence_source = models.CharField(max_length=16, default="unknown", db_default="unknown")
-    gate = models.CharField(max_length=60, blank=True, default="", db_default="", help_text="Who held or refused it.")
-    gate_reason = models.TextField(blank=True, default="", db_default="")
-    answer = models.JSONField(null=True, help_text="What a person said about it (contracts.Answer).")
-    in_force = models.JSONField(null=True, help_text="Parameters this step ran with.")
-
-    created_at = models.DateTimeField(default=timezone.now, db_default=Now())
-    started_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
-    simulated = models.BooleanField(default=False, db_default=False)
-
-    provider = models.CharField(max_length=60, blank=True, default="", db_default="")
-    model = models.CharField(max_length=120, blank=True, default="", db_default="")
-    tokens_in = models.IntegerField(null=True)
-    tokens_out = models.IntegerField(null=True)
-    cache_read = models.IntegerField(null=True)
-    cache_write = models.IntegerField(null=True)
-    cost = models.DecimalField(max_digits=16, decimal_places=8, null=True)
-    cost_kind = models.CharField(max_length=10, blank=True, default="", db_default="")
-
-    error_class = models.CharField(max_length=60, blank=True, default="", db_default="")
-    error = models.TextField(blank=True, default="", db_default="")
-    # Rises with the table, so a BRIN index finds what is new at no cost to the checkpoint, and lets outcomes be HOT.
-    xid = models.BigIntegerField(db_default=CurrentXidNumber(output_field=models.BigIntegerField()), editable=False)
-
-    objects = StepQuerySet.as_manager()
-
-    class Meta:
-        indexes = [
-            BrinIndex(fields=["xid"], name="step_xid", pages_per_range=32),
-            models.Index(
-                fields=["run", "seq"], name="step_open", condition=Q(state__in=["held", "intended", "in_doubt"])
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"step {self.seq} · {self.name}"
-
-    @property
-    def hue(self) -> str:
-        """The colour class of this state."""
-        return self.HUES[self.state]
-
-
-class StepPayload(models.Model):
-    """What went into a step and what came out; apart, so that it can be encrypted, shredded and kept differently."""
-
-    pk = models.CompositePrimaryKey("run_id", "seq")
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="payloads", db_index=False, db_constraint=False)
-    seq = models.PositiveIntegerField()
-    input = models.JSONField(null=True)
-    output = models.JSONField(null=True)
-
-    def __str__(self) -> str:
-        return f"payload of step {self.seq}"
-
-
-class Touch(models.Model):
-    """A record outside that an act touches: what would have to be undone, for whom, for how much, until when."""
-
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="touches")
-    seq = models.PositiveIntegerField()
-    kind = models.CharField(max_length=60)
-    record = models.CharField(max_length=200)
-    customer = models.CharField(max_length=200, blank=True)
-    amount = models.DecimalField(max_digits=14, decimal_places=2, null=True)
-    currency = models.CharField(max_length=3, blank=True)
-    undoable_until = models.DateTimeField(null=True)
-
-    class Meta:
-        indexes = [models.Index(fields=["kind", "record"], name="touch_record")]
-        constraints = [
-            models.UniqueConstraint(fields=["run", "seq", "kind", "record"], name="touch_once"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.record}"
-
-
-class Control(models.Model):
-    """What a person asked of a run or an agent. One row per request id: asking twice is one act."""
-
-    class Verb(models.TextChoices):
-        PAUSE = "pause"
-        RESUME = "resume"
-        CANCEL = "cancel"
-        FREEZE = "freeze"
-        THAW = "thaw"
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    run = models.ForeignKey(Run, null=True, on_delete=models.CASCADE, related_name="controls")
-    agent = models.ForeignKey(Agent, null=True, on_delete=models.CASCADE, related_name="controls")
-    verb = models.CharField(max_length=8, choices=Verb)
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
-    reason = models.TextField(blank=True)
-    request_id = models.UUIDField(unique=True)
-    asked_at = models.DateTimeField(default=timezone.now)
-    obeyed_at = models.DateTimeField(null=True)
-
-    class Meta:
-        indexes = [models.Index(fields=["run", "-asked_at"], name="control_run")]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(run__isnull=False) ^ Q(agent__isnull=False), name="control_of_one_thing"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.verb} by {self.by or 'cockpit'}"

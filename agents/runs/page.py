@@ -71,8 +71,8 @@ def told(run: Run) -> str:
 def standing(run: Run) -> dict[str, Any]:
     """Evidence for how it stands: who drives it and whether they are alive, what it is at, which questions are open."""
     steps = [] if run.is_ended else list(run.steps.exclude(state__in=Step.CLOSED).order_by("seq"))
-    at_it = (step for step in steps if step.state == Step.State.INTENDED and run.state == Run.State.RUNNING)
-    lease = run.lease_until if run.state == Run.State.RUNNING else None
+    at_it = (step for step in steps if step.state == Step.State.INTENDED and run.state in Run.DRIVEN)
+    lease = run.lease_until if run.state in Run.DRIVEN else None
     return {
         "at_it": next(at_it, None),
         "questions": sum(step.state in {Step.State.HELD, Step.State.IN_DOUBT} for step in steps),

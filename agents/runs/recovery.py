@@ -11,7 +11,8 @@ from agents.runs import hotpath
 
 WAKE = """
 -- Timers that are due.
-UPDATE agents_run SET state = 'queued', changed_at = now(), wake_at = NULL, waiting_for = '', rings = 0, rung_at = now()
+UPDATE agents_run SET state = 'queued', changed_at = now(), wake_at = NULL, waiting_for = '', waits = '', rings = 0,
+    rung_at = now()
 WHERE id IN (SELECT id FROM agents_run WHERE state = 'waiting' AND wake_at <= now()
              ORDER BY wake_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING id, queue
@@ -23,8 +24,9 @@ UPDATE agents_run SET rung_at = now(), rings = LEAST(rings + 1, 20)
 WHERE id IN (
     SELECT r.id FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id
     WHERE (a.frozen_at IS NULL OR r.asked <> '')
-      AND (r.state = 'queued' OR (r.state = 'running' AND (r.lease_until IS NULL OR r.lease_until < now())))
-      AND GREATEST(r.rung_at, r.changed_at, CASE WHEN r.state = 'running' THEN r.lease_until END)
+      AND (r.state = 'queued'
+           OR (r.state IN ('running', 'compensating') AND (r.lease_until IS NULL OR r.lease_until < now())))
+      AND GREATEST(r.rung_at, r.changed_at, CASE WHEN r.state <> 'queued' THEN r.lease_until END)
           < now() - make_interval(secs => LEAST(%(patience)s * power(2, r.rings), 300) * (r.state = 'queued' OR
               r.rings > 0)::int)
     ORDER BY r.id LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED)

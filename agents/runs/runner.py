@@ -36,7 +36,7 @@ def drive(run_id: UUID) -> None:
 
 def drive_claimed(claim: Claim) -> None:
     """Drive a run that this process has claimed."""
-    signals.run_changed.send(Claim, run_id=claim.run_id, agent_id=claim.agent_id, state="running")
+    signals.run_changed.send(Claim, run_id=claim.run_id, agent_id=claim.agent_id, state=claim.state)
     try:
         with keeper().keeping(claim.run_id, claim.token, lambda: claim.steps_done) as cancellation:
             driver = Driver(claim, cancellation)

@@ -55,6 +55,7 @@ class Planned:
     spec: ToolSpec | None = None
     attempt: int = 1
     stored: bool = False
+    compensates: int | None = None
 
     @property
     def key(self) -> str:
@@ -113,7 +114,7 @@ def remember(claim: Claim, step: Planned, state: str, output: Any, error: str) -
 
 def heed(claim: Claim, news: tuple[Any, ...]) -> None:
     """Take note of what people want, as the last write returned it."""
-    claim.asked, claim.frozen = news[0], news[1]
+    claim.asked, claim.frozen, claim.tuning = news[0], news[1], news[2]
 
 
 def checkpoint(claim: Claim, step: Planned, result: Result) -> None:
@@ -184,6 +185,7 @@ def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None =
         or (claim.environment == "sandbox" and action.writes),
         "provider": (recorded.provider if recorded else chain[0]["provider"] if chain else ""),
         "model": (recorded.model if recorded else chain[0]["model"] if chain else ""),
+        "compensates": step.compensates,
     }
     with connection.cursor() as cursor:
         cursor.execute(hotpath.INTEND, params)
