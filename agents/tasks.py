@@ -1,13 +1,15 @@
 """Celery tasks: one line each, ids only, safe to run twice."""
 
+import threading
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from django.db import connection
 
-from agents.runs import runner
+from agents.runs import recovery, runner
 from agents.runs.keeper import keeper, stopping
 
 
@@ -22,17 +24,32 @@ def ring(run_id: UUID, queue: str) -> None:
     drive.apply_async((str(run_id),), queue=queue)
 
 
+def take_over_soon() -> None:
+    """What an earlier life of this worker held need not wait for its leases to end. Beside the worker's own start: the
+    database may be away, and a forked child that is not up in four seconds is killed."""
+
+    def take_over() -> None:
+        try:
+            recovery.release_dead()
+        finally:
+            connection.close()
+
+    threading.Thread(target=take_over, name="take over", daemon=True).start()
+
+
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def live_in_threads(sender: Any, **_: object) -> None:
     """An idle worker shows signs of life too. The parent of forked drivers keeps no thread that a fork would tear."""
     if isinstance(sender.pool, ThreadPool):
         keeper()
+        take_over_soon()
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def live_in_fork(**_: object) -> None:
     """Each forked driver has a keeper of its own."""
     keeper()
+    take_over_soon()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -26,6 +26,7 @@ class Job:
 
 
 JOBS = (
+    Job("dead drivers", 2.0, recovery.release_dead),
     Job("sweep", 2.0, recovery.sweep),
     Job("deadlines", 2.0, interventions.overdue),
     Job("rollups", 2.0, rollups.roll_up),

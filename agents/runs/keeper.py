@@ -22,7 +22,7 @@ import redis
 from django.conf import settings
 
 from agents.cancellation import Cancellation
-from agents.runs import hotpath
+from agents.runs import holders, hotpath
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Keeper:
     """The thread and the runs it keeps."""
 
     def __init__(self) -> None:
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
+        self.name = holders.name()
         self.stopping = stopping
         self._held: dict[UUID, Held] = {}
         self._lock = threading.Lock()
