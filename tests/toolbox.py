@@ -86,3 +86,38 @@ def post(context: ToolContext, text: str) -> dict[str, Any]:
 def letter(text: str) -> dict[str, Any]:
     """A person posts letters."""
     raise AssertionError("a manual tool is never called")
+
+
+moods: list[str] = []
+"""What `test.flaky` and its like meet, one word a call: `busy` (nothing happened), `lost` (it happened, the answer got
+lost), `no` (it will never work); out of words it works."""
+
+
+def _meet(context: ToolContext, kind: str) -> dict[str, Any]:
+    mood = moods.pop(0) if moods else "well"
+    if mood == "busy":
+        raise ToolError("the carrier is busy", kind="busy", permanent=False)
+    if mood == "no":
+        raise ToolError("there is no such van", kind="no_van")
+    effects.append((kind, context.idempotency_key))
+    if mood == "lost":
+        raise ConnectionResetError("the line went dead")
+    return {"done": True}
+
+
+@tool("test.ask", tier=1, timeout=None)
+def ask(context: ToolContext) -> dict[str, Any]:
+    """Read something, as the mood is."""
+    return _meet(context, "ask")
+
+
+@tool("test.book", tier=1, writes=True, idempotent=True, says=lambda: "Book a van", touches=list)
+def book(context: ToolContext) -> dict[str, Any]:
+    """Book, as the mood is; the same key again is the same booking."""
+    return _meet(context, "book")
+
+
+@tool("test.call", tier=1, writes=True, says=lambda: "Call the carrier", touches=list)
+def call(context: ToolContext) -> dict[str, Any]:
+    """Call, as the mood is; twice is twice."""
+    return _meet(context, "call")

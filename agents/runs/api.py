@@ -26,6 +26,7 @@ from agents.runs.shapes import (
     StepState,
     earliest_id,
     touches_by_seq,
+    tries_by_seq,
 )
 from agents.wire import ActorRequest, Body, Filters, GivenMoment, MomentFilter, Page, Several, Slugs
 
@@ -198,9 +199,17 @@ def _whole(user: User, run_id: UUID) -> RunOut:
 
 
 def _steps(run_id: UUID, steps: Any, *, payload: bool) -> list[StepOut]:
-    """Steps with what hangs on them, in two queries however many there are."""
+    """Steps with what hangs on them, in three queries however many there are."""
     numbers = [step.seq for step in steps]
     payloads = StepPayload.objects.filter(run=run_id, seq__in=numbers) if payload else ()
     given = {each.seq: each for each in payloads}
-    touched = touches_by_seq(run_id, numbers)
-    return [StepOut.of(step, payload=given.get(step.seq), touches=touched.get(step.seq, [])) for step in steps]
+    touched, tried = touches_by_seq(run_id, numbers), tries_by_seq(run_id, numbers)
+    return [
+        StepOut.of(
+            step,
+            payload=given.get(step.seq),
+            touches=touched.get(step.seq, []),
+            tries=tried.get(step.seq, []),
+        )
+        for step in steps
+    ]

@@ -12,8 +12,8 @@ from agents.audit import log as audit
 from agents.audit.transactions import CurrentXidNumber
 from agents.contracts import Answer, Finish, Wait
 from agents.models import Control, Run, Step
-from agents.runs import hotpath, lease, performing, steps
-from agents.runs.lease import Claim
+from agents.runs import hotpath, lease, performing, retrying, steps
+from agents.runs.lease import Claim, Held
 from agents.runs.steps import Planned
 
 TIMER = Run.Waits.TIMER
@@ -122,21 +122,31 @@ def hand_back(claim: Claim) -> None:
         signals.run_ready.send(Run, run_id=claim.run_id, queue=claim.queue)
 
 
-def wait_for_people(claim: Claim) -> bool:
-    """Wait until every held step is answered; False when the answers came in meanwhile and the drive goes on."""
+def wait_for_open_steps(claim: Claim) -> bool:
+    """Wait until every held step is answered or the next try is due; False when the drive can go on at once."""
     with steps.database():
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
         if claim.asked or claim.frozen:
             return False
-        unanswered = Step.objects.filter(
-            run_id=claim.run_id, state__in=["held", "in_doubt"], answer__isnull=True
-        ).values_list("state", flat=True)
-        if unanswered:
-            waits = Run.Waits.DOUBT if "in_doubt" in unanswered else Run.Waits.APPROVAL
-            let_go(claim, "waiting", waits=waits, waiting_for=waits.label)
+        asked = Step.objects.filter(run_id=claim.run_id, state__in=["held", "in_doubt"], answer__isnull=True)
+        unanswered = set(asked.values_list("state", flat=True))
+        later = [held for held in claim.open.values() if held.due_at]
+        soonest = min(later, key=lambda held: held.due_at or steps.now(), default=None)
+        if unanswered or (soonest and soonest.due_at and soonest.due_at > steps.now()):
+            waits = awaited(unanswered, soonest)
+            let_go(claim, "waiting", waits=waits, waiting_for=waits.label, wake_at=soonest and soonest.due_at)
             return True
     lease.recall(claim)
     return False
+
+
+def awaited(unanswered: set[str], soonest: Held | None) -> Run.Waits:
+    """What a run with open steps waits for: people first, since no clock answers for them."""
+    if "in_doubt" in unanswered:
+        return Run.Waits.DOUBT
+    if unanswered or soonest is None:
+        return Run.Waits.APPROVAL
+    return retrying.waits_for(soonest.error_class)
 
 
 def wait_until(claim: Claim, wait: Wait, *, seq: int) -> bool:
@@ -181,6 +191,6 @@ def close_open_steps(run_id: UUID, *, reason: str) -> None:
         signals.step_closed.send(Run, run_id=run_id, seq=seq, reason=reason)
     closed = {"state": "cancelled", "finished_at": timezone.now(), "xid": CurrentXidNumber()}
     unknown = f"{reason} Whether it had happened by then, nobody knows."
-    acted = open_steps.filter(writes=True, state__in=["intended", "in_doubt"])
+    acted = open_steps.filter(writes=True, state__in=["intended", "in_doubt"], due_at=None)  # due: it had not happened
     acted.update(error_class="in_doubt", error=unknown, **closed)
     open_steps.update(error=reason, **closed)

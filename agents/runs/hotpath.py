@@ -67,8 +67,8 @@ ON CONFLICT (name) DO UPDATE SET seen_at = now(), driving = EXCLUDED.driving
 """
 
 HISTORY = """
-SELECT s.seq, s.turn, s.kind, s.name, s.state, s.attempt, s.call_id, s.error, s.answer, s.started_at IS NOT NULL,
-    s.due_at, s.compensates, p.input, p.output
+SELECT s.seq, s.turn, s.kind, s.name, s.state, s.attempt, s.call_id, s.error_class, s.error, s.answer,
+    s.started_at IS NOT NULL, s.due_at, s.compensates, p.input, p.output
 FROM agents_step s LEFT JOIN agents_steppayload p ON p.run_id = s.run_id AND p.seq = s.seq
 WHERE s.run_id = %(run)s ORDER BY s.seq
 """

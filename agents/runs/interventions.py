@@ -70,7 +70,7 @@ def _is_driven(run: Run) -> bool:
 
 def _has_lost_call(run: Run) -> bool:
     """Whether a driver died while a model worked: the next one books that call and then obeys."""
-    under_way = Step.objects.filter(run=run, state=Step.State.INTENDED, kind=Step.Kind.MODEL)
+    under_way = Step.objects.filter(run=run, state=Step.State.INTENDED, kind=Step.Kind.MODEL, due_at=None)
     return run.state in Run.DRIVEN and under_way.exists()
 
 
@@ -190,7 +190,7 @@ def overdue(*, limit: int = 200) -> int:
     """Fail runs past their deadline that nobody drives; a driven one sees its deadline by itself, and so does the next
     driver of one that lost a model call, which it books first."""
     idle = Q(lease_until=None) | Q(lease_until__lt=Now() - timedelta(seconds=1))
-    lost_call = Step.objects.filter(run=OuterRef("pk"), state=Step.State.INTENDED, kind=Step.Kind.MODEL)
+    lost_call = Step.objects.filter(run=OuterRef("pk"), state=Step.State.INTENDED, kind=Step.Kind.MODEL, due_at=None)
     owes = Q(state__in=Run.DRIVEN) & Exists(lost_call)
     late = Run.objects.filter(idle, ~owes, finished_at=None, deadline_at__lt=Now())
     ended = 0

@@ -22,6 +22,7 @@ class Held:
     answer: Json | None
     is_under_way: bool = False
     due_at: datetime | None = None
+    error_class: str = ""
 
 
 @dataclass(slots=True)
@@ -118,10 +119,11 @@ def recall(claim: Claim) -> None:
     claim.history.clear()
     claim.open.clear()
     for row in hotpath.rows(hotpath.HISTORY, {"run": claim.run_id}):
-        seq, turn, kind, name, state, attempt, call_id, error, answer, begun, due_at, _, given, output = row
+        seq, turn, kind, name, state, attempt, call_id, error_class, error, answer, begun, due_at, *payload = row
+        _, given, output = payload
         claim.history[seq] = Event(seq, turn, kind, name, state, given, output, error, call_id)
         if state in ("held", "intended", "in_doubt"):
-            claim.open[seq] = Held(state, attempt, answer, state == "intended" and begun, due_at)
+            claim.open[seq] = Held(state, attempt, answer, state == "intended" and begun, due_at, error_class)
     stored = len(claim.history) - len(claim.open)
     if stored > claim.steps_done:  # the driver before got somewhere: it did not die of this run
         claim.deaths = 0

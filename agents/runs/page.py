@@ -75,6 +75,7 @@ def standing(run: Run) -> dict[str, Any]:
     lease = run.lease_until if run.state in Run.DRIVEN else None
     return {
         "at_it": next(at_it, None),
+        "again": next((step for step in steps if step.due_at), None),
         "questions": sum(step.state in {Step.State.HELD, Step.State.IN_DOUBT} for step in steps),
         "is_lost": lease is not None and lease < timezone.now(),
         "nobody_works": run.state == Run.State.QUEUED
@@ -127,6 +128,7 @@ def _step(run: Run, step: Step | None, shown: story.Window) -> dict[str, Any]:
     return {
         "step": step,
         "payload": payload,
+        "tries": list(run.attempts.filter(seq=step.seq).order_by("number")) if step.attempt > 1 or step.due_at else [],
         "is_malformed": bool(payload and isinstance(payload.input, dict) and payload.input.get("malformed")),
         "given": pretty(_arguments(payload.input)) if payload and payload.input else "",
         "returned": pretty(payload.output) if payload and payload.output is not None else "",

@@ -1,14 +1,26 @@
 """Doing what was planned and allowed: asking a model, using a tool. No transaction is open while the outside world
 works."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from agents import errors
 from agents.cancellation import Cancellation
-from agents.contracts import AskModel, BilledCall, Json, ModelReply, ModelRequest, Price, Recorded, Usage, UseTool
+from agents.contracts import (
+    AskModel,
+    BilledCall,
+    Json,
+    ModelAttempt,
+    ModelReply,
+    ModelRequest,
+    Price,
+    Recorded,
+    Usage,
+    UseTool,
+)
 from agents.llm import estimates, gateway
-from agents.runs import gates, steps
+from agents.runs import gates, postponing, retrying, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
 from agents.tools import invocation
@@ -28,16 +40,33 @@ def perform(claim: Claim, step: Planned, cancellation: Cancellation) -> None:
     elif step.action.writes or step.stored:
         perform_write(claim, step, cancellation)
     else:
-        steps.checkpoint(claim, step, use(claim, step, cancellation))
+        perform_read(claim, step, use(claim, step, cancellation))
+
+
+def perform_read(claim: Claim, step: Planned, result: Result) -> None:
+    """What was read is one checkpoint; only what is to be read again needs a place before that."""
+    if due := retrying.due(claim, step, result):
+        postponing.postpone(claim, step, result, due)
+    else:
+        steps.checkpoint(claim, step, result)
 
 
 def perform_write(claim: Claim, step: Planned, cancellation: Cancellation) -> None:
-    """Intent, act, outcome. An idempotent tool whose answer got lost is asked once more with the same key."""
+    """Intent, act, outcome. An idempotent tool whose answer got lost is asked again with the same key."""
     if not steps.intend(claim, step):
         return
     result = use(claim, step, cancellation)
-    if is_unclear(result) and step.spec and step.spec.idempotent and not cancellation.is_set:
-        result = use(claim, step, cancellation)
+    if is_unclear(result):
+        is_safe = step.spec is not None and step.spec.idempotent and not cancellation.is_set
+        result = replace(result, passing=is_safe or not step.action.writes)
+    conclude(claim, step, result)
+
+
+def conclude(claim: Claim, step: Planned, result: Result) -> None:
+    """Store what became of an intended step: the outcome, when it is tried again, or that nobody knows."""
+    if due := retrying.due(claim, step, result):
+        postponing.postpone(claim, step, result, due)
+        return
     if is_unclear(result) and step.action.writes:
         result = replace(result, state="in_doubt")
     steps.outcome(claim, step, result)
@@ -66,8 +95,20 @@ def use(claim: Claim, step: Planned, cancellation: Cancellation) -> Result:
     try:
         output = invocation.invoke(step.spec, step.action.arguments, context)
     except errors.OutsideError as error:
-        return Result("failed", error_class=error.kind, error=str(error), started_at=started)
+        return failed(error, started)
     return Result("done", output, started_at=started)
+
+
+def failed(error: errors.OutsideError, started: datetime) -> Result:
+    """A failure of the outside world as the step keeps it."""
+    return Result(
+        "cancelled" if isinstance(error, errors.Aborted) else "failed",
+        error_class=error.kind,
+        error=str(error),
+        started_at=started,
+        passing=not error.permanent,
+        retry_after=error.retry_after,
+    )
 
 
 def perform_model(claim: Claim, step: Planned, ask: AskModel, cancellation: Cancellation) -> None:
@@ -87,11 +128,11 @@ def perform_model(claim: Claim, step: Planned, ask: AskModel, cancellation: Canc
     try:
         reply = gateway.ask(request, cancellation)
     except errors.OutsideError as error:
-        calls = failed_calls(claim, step, getattr(error, "attempts", ()))
-        state = "cancelled" if isinstance(error, errors.Aborted) else "failed"
+        calls = failed_calls(claim, step, error.attempts)
         usage, price = total(calls)
-        failure = Result(state, None, error.kind, str(error), usage=usage, price=price, started_at=started, calls=calls)
-        steps.outcome(claim, step, failure)
+        output = {"attempts": tries(error.attempts)} if error.attempts else None
+        failure = replace(failed(error, started), output=output, usage=usage, price=price, calls=calls)
+        conclude(claim, step, failure)
         return
     steps.outcome(claim, step, answered(claim, step, reply, started))
 
@@ -106,11 +147,7 @@ def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) 
         "message": reply.message,
         "confidences": [(said.value, said.source.value) for said in reply.confidences],
         "response_model": reply.response_model,
-        "attempts": [
-            {"provider": one.provider, "model": one.model, "seconds": one.seconds, "error": one.error}
-            for one in reply.attempts
-            if one.error
-        ],
+        "attempts": tries(reply.attempts),
     }
     return Result(
         "done",
@@ -124,10 +161,19 @@ def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) 
     )
 
 
-def failed_calls(claim: Claim, step: Planned, attempts: object) -> tuple[BilledCall, ...]:
+def tries(attempts: Sequence[ModelAttempt]) -> list[Json]:
+    """The tries of one question that came to nothing, as a step keeps them."""
+    return [
+        {"provider": one.provider, "model": one.model, "seconds": one.seconds, "error": one.error}
+        for one in attempts
+        if one.error
+    ]
+
+
+def failed_calls(claim: Claim, step: Planned, attempts: Sequence[ModelAttempt]) -> tuple[BilledCall, ...]:
     """The attempts that failed but may be charged for, priced from their estimated usage."""
     calls = []
-    for index, attempt in enumerate(attempts if isinstance(attempts, list | tuple) else ()):
+    for index, attempt in enumerate(attempts):
         if attempt.usage is None or not attempt.error:
             continue
         price = gates.pricer()(attempt.provider, attempt.model, attempt.usage, attempt.started_at)

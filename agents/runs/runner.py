@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 YIELD_STEPS = 50
 YIELD_SECONDS = 60.0
 POISONED_AFTER = 5
+SHORT_REST_S = 1.0
 MOST_STEPS = 1000  # where a release sets no limit of its own: no run goes round for ever
 
 
@@ -81,7 +82,7 @@ class Driver:
                 if ending.wait_until(self.claim, asked[0], seq=start):
                     return
                 continue
-            if not self.take(start, asked) and ending.wait_for_people(self.claim):
+            if not self.take(start, asked) and not self.rests() and ending.wait_for_open_steps(self.claim):
                 return
 
     def must_stop(self) -> bool:
@@ -160,6 +161,15 @@ class Driver:
             self.perform(step)
         return not self.claim.open
 
+    def rests(self) -> bool:
+        """Sit out a moment before the next try: it would pass while the run is put away and fetched again."""
+        if any(held.due_at is None for held in self.claim.open.values()):
+            return False
+        seconds = (min(held.due_at for held in self.claim.open.values() if held.due_at) - steps.now()).total_seconds()
+        if seconds <= SHORT_REST_S:
+            self.cancellation.wait(seconds)
+        return seconds <= SHORT_REST_S
+
     def perform(self, step: Planned) -> None:
         """Take a step; what a gate refuses at the last moment is a refused step that the program sees."""
         try:
@@ -190,7 +200,7 @@ class Driver:
         """What to do with a step that is stored but not closed; None when nothing can be done now."""
         stored = self.claim.open[step.seq]
         if stored.state == "intended":
-            return self.try_again(step)
+            return None if stored.due_at and stored.due_at > steps.now() else self.try_again(step)
         if stored.answer is None:
             return None
         answer = Answer(**stored.answer)
@@ -229,20 +239,21 @@ class Driver:
                 performing.bill_lost(self.claim, replace(planned, attempt=held.attempt))
 
     def try_again(self, step: Planned) -> Planned | None:
-        """A driver died between intent and outcome: repeat what is safe to repeat, ask a person about the rest."""
+        """The next try at what failed in passing. Where a driver died between intent and outcome: repeat what is safe
+        to repeat, ask a person about the rest."""
+        stored = self.claim.open[step.seq]
         given = self.claim.history[step.seq].input or {}
         action = step.action
         if isinstance(step.ask, UseTool) and given.get("arguments") not in (None, action.arguments):
             action = replace(action, arguments=given["arguments"])  # a person had edited them
             action = planning.replace_said(action, step.spec) if step.spec else action
-        if action.writes and not self.is_repeatable(step):
+        if action.writes and stored.due_at is None and not self.is_repeatable(step):
             unknown = "The worker died between the intent and the outcome; nobody knows whether this happened."
             doubt = Result("in_doubt", error_class="in_doubt", error=unknown)
             steps.outcome(self.claim, replace(step, action=action), doubt)
             return None
-        answer = self.claim.open[step.seq].answer
-        if answer:
-            action = replace(action, answer=Answer(**answer))
+        if stored.answer:
+            action = replace(action, answer=Answer(**stored.answer))
         return replace(step, action=action, attempt=step.attempt + 1)
 
 

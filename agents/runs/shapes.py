@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from agents.models import Agent, Control, Run, Step, StepPayload, Touch
+from agents.models import Agent, Control, Run, Step, StepAttempt, StepPayload, Touch
 from agents.registry.api import Environment, is_simulated
 from agents.wire import ConfidenceOut, Moment, Money, Out, Words, one_of
 
@@ -56,6 +56,7 @@ class RunItem(Out):
     objective: str
     state: RunState
     asked: Words
+    waits: Words
     waiting_for: Words
     queue: Queue
     started_by: str | None
@@ -136,6 +137,20 @@ class AnswerOut(Out):
         )
 
 
+class TryOut(Out):
+    """A try at a step that came to nothing."""
+
+    number: int
+    started_at: Moment
+    finished_at: Moment
+    error_class: Words
+    error: Words
+    provider: Words
+    model: Words
+    cost: Money | None
+    due_at: Moment | None
+
+
 class StepOut(Out):
     """One thing a run did."""
 
@@ -169,10 +184,14 @@ class StepOut(Out):
     input: Any = None
     output: Any = None
     touches: list[TouchOut]
+    due_at: Moment | None
+    tries: list[TryOut]
 
     @classmethod
-    def of(cls, step: Step, *, payload: StepPayload | None, touches: Sequence[Touch]) -> Self:
-        """A step with what went in and out, if that was asked for, and what it touched."""
+    def of(
+        cls, step: Step, *, payload: StepPayload | None, touches: Sequence[Touch], tries: Sequence[StepAttempt]
+    ) -> Self:
+        """A step with what went in and out, if that was asked for, what it touched, and its failed tries."""
         return cls.taken_from(
             step,
             confidence=ConfidenceOut.of(step),
@@ -180,6 +199,7 @@ class StepOut(Out):
             input=payload.input if payload else None,
             output=payload.output if payload else None,
             touches=[TouchOut.taken_from(touch) for touch in touches],
+            tries=[TryOut.taken_from(one) for one in tries],
         )
 
 
@@ -188,6 +208,14 @@ def touches_by_seq(run_id: UUID, numbers: Sequence[int]) -> dict[int, list[Touch
     found: dict[int, list[Touch]] = {}
     for touch in Touch.objects.filter(run=run_id, seq__in=numbers).order_by("pk"):
         found.setdefault(touch.seq, []).append(touch)
+    return found
+
+
+def tries_by_seq(run_id: UUID, numbers: Sequence[int]) -> dict[int, list[StepAttempt]]:
+    """The tries of these steps that came to nothing."""
+    found: dict[int, list[StepAttempt]] = {}
+    for one in StepAttempt.objects.filter(run=run_id, seq__in=numbers).order_by("seq", "number"):
+        found.setdefault(one.seq, []).append(one)
     return found
 
 

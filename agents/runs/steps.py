@@ -74,7 +74,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a step."""
+    """What became of a try at a step. `passing`: another one may go better, after `retry_after` seconds if told."""
 
     state: str
     output: Any = None
@@ -90,6 +90,8 @@ class Result:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     calls: tuple[BilledCall, ...] = ()
+    passing: bool = False
+    retry_after: float | None = None
 
 
 @contextmanager

@@ -152,6 +152,8 @@ def sentence(step: Step, payload: StepPayload | None, *, is_recorded: bool = Fal
 def _fate(step: Step) -> tuple[str, str, str]:
     """Hue, lead and tail of an act, or of a read that went wrong."""
     why = step.error or step.gate_reason
+    if step.due_at:
+        return "held", "Will try again: ", again(step)
     return {
         Step.State.DONE: ("act", "", decided(step)),
         Step.State.HELD: ("held", "Proposes: ", f"Waits for a person. {step.gate_reason}"),
@@ -163,8 +165,17 @@ def _fate(step: Step) -> tuple[str, str, str]:
     }[Step.State(step.state)]
 
 
+def again(step: Step) -> str:
+    """Why the last try came to nothing, and when the next one is."""
+    at = timezone.localtime(step.due_at).strftime("%H:%M:%S") if step.due_at else ""
+    return f"{step.error or 'It failed.'} Next try at {at}."
+
+
 def model_sentence(line: Line, step: Step, payload: StepPayload | None) -> Line:
     """What a model said, or decided to use."""
+    if step.due_at:
+        line.hue, line.lead, line.tail = "held", f"Will ask {step.model or step.name} again. ", again(step)
+        return line
     if step.state == Step.State.INTENDED:
         line.hue, line.lead = "busy", f"Is asking {step.model or step.name}"
         return line

@@ -249,7 +249,7 @@ def test_steps_are_filtered_paged_in_order_and_light_on_request(
     assert [step["seq"] for step in viewer.all(f"/runs/{run.pk}/steps", limit=2)] == [1, 2, 3, 4, 5]
     assert [step["seq"] for step in viewer.get(f"/runs/{run.pk}/steps?kind=tool&state=done")["items"]] == [1, 3]
     assert [step["output"] for step in viewer.get(f"/runs/{run.pk}/steps?payload=false")["items"]] == [None] * 5
-    with django_assert_num_queries(6):  # token, memberships, run, steps, payloads, touches
+    with django_assert_num_queries(7):  # token, memberships, run, steps, payloads, touches, tries
         viewer.get(f"/runs/{run.pk}/steps")
 
 
