@@ -4,7 +4,7 @@ from agents.audit.models import AuditEntry
 from agents.people.models import Membership, Permission, Role, Team, TeamOwnedQuerySet, Token, User
 from agents.registry.models import Agent, Release, Tool, ToolGrant
 from agents.runs.control_models import Control, Override
-from agents.runs.evidence import RUN_BOUNDS, AgentMinute, Watermark, Worker
+from agents.runs.evidence import RUN_BOUNDS, AgentMinute, RunTotal, StepTotal, TickJob, Watermark, Worker
 from agents.runs.models import Recording, Run
 from agents.runs.step_models import Step, StepAttempt, StepPayload, Touch
 
@@ -21,11 +21,14 @@ __all__ = [
     "Release",
     "Role",
     "Run",
+    "RunTotal",
     "Step",
     "StepAttempt",
     "StepPayload",
+    "StepTotal",
     "Team",
     "TeamOwnedQuerySet",
+    "TickJob",
     "Token",
     "Tool",
     "ToolGrant",

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from celery import shared_task
 from celery.concurrency.thread import TaskPool as ThreadPool
-from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_process_init, worker_ready, worker_shutting_down
 from django.db import connection
 
 from agents.runs import recovery, runner
-from agents.runs.keeper import keeper, stopping
+from agents.runs.keeper import keeper, serving, stopping
 
 
 @shared_task(name="agents.drive")  # type: ignore[untyped-decorator]  # Celery ships no types
@@ -35,6 +35,13 @@ def take_over_soon() -> None:
             connection.close()
 
     threading.Thread(target=take_over, name="take over", daemon=True).start()
+
+
+@celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def note_capacity(instance: Any, **_: object) -> None:
+    """What this worker takes and how much at once, for whoever decides how many workers there should be."""
+    serving.queues = ",".join(sorted(instance.app.amqp.queues.consume_from))
+    serving.slots = instance.concurrency if issubclass(instance.pool_cls, ThreadPool) else 1  # a fork drives one
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

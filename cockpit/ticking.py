@@ -5,8 +5,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from django.db import connection
 
@@ -37,33 +37,59 @@ DEMO = Job("brambleway", 9.0, work.arrive)
 """Only where the demo fleet is: something new comes in."""
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a job went: seconds after it was due, seconds it took, how often it failed since that was last told."""
+
+    late: float
+    took: float
+    failures: int
+
+
+NOTE = """
+INSERT INTO agents_tickjob (name, ran_at, late_s, took_s, failures)
+VALUES (%(name)s, now(), %(late)s, %(took)s, %(failures)s)
+ON CONFLICT (name) DO UPDATE SET ran_at = now(), late_s = EXCLUDED.late_s, took_s = EXCLUDED.took_s,
+    failures = agents_tickjob.failures + EXCLUDED.failures
+"""
+
+
 def tick(stopping: threading.Event, jobs: Sequence[Job] = JOBS) -> None:
     """Run every job when it is due until told to stop; one that fails is logged and tried again, the others go on."""
     name = f"tick:{socket.gethostname()}:{os.getpid()}"
-    due = dict.fromkeys(jobs, 0.0)
+    due = dict.fromkeys(jobs, time.monotonic())
+    untold: dict[str, Done] = {}
     while not stopping.is_set():
         for job in jobs:
-            if time.monotonic() >= due[job]:
+            if (late := time.monotonic() - due[job]) >= 0:
                 due[job] = time.monotonic() + job.every
-                attempt(job)
-        attempt(Job("sign of life", 1.0, lambda: show_life(name)))
+                done = attempt(job, late=late)
+                before = untold.get(job.name)
+                untold[job.name] = replace(done, failures=done.failures + (before.failures if before else 0))
+        if not attempt(Job("sign of life", 1.0, lambda: show_life(name, untold))).failures:
+            untold.clear()
         connection.close()
         stopping.wait(1.0)
 
 
-def attempt(job: Job) -> None:
+def attempt(job: Job, *, late: float = 0.0) -> Done:
     """Do a job once; the database being away is a line in the log and a late tick, never the end of it."""
+    began, failures = time.monotonic(), 0
     try:
         job.work()
     except Exception:  # whatever one job meets, the others have their own work
+        failures = 1
         log.exception("%s failed; it is tried again in %s s", job.name, job.every)
         connection.close()
+    return Done(late, time.monotonic() - began, failures)
 
 
-def show_life(name: str) -> int:
-    """Say that this tick is alive; forget processes not seen for a day."""
-    with hotpath.raw() as conn:
-        sign = {"name": name, "kind": "tick", "host": socket.gethostname(), "pid": os.getpid(), "driving": 0}
-        conn.execute(hotpath.SIGN_OF_LIFE, sign, prepare=True)
+def show_life(name: str, done: Mapping[str, Done]) -> int:
+    """Say that this tick is alive and what it has done; forget processes not seen for a day."""
+    sign = {"name": name, "kind": "tick", "host": socket.gethostname(), "pid": os.getpid()}
+    with hotpath.raw() as conn, conn.transaction():
+        conn.execute(hotpath.SIGN_OF_LIFE, sign | {"driving": 0, "slots": 0, "queues": ""}, prepare=True)
+        for job, one in sorted(done.items()):  # in one order: two ticks must not wait for each other
+            conn.execute(NOTE, {"name": job, **asdict(one)}, prepare=True)
         conn.execute("DELETE FROM agents_worker WHERE seen_at < now() - interval '1 day'")
     return 1

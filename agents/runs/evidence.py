@@ -22,6 +22,10 @@ class Worker(models.Model):
     host = models.CharField(max_length=120)
     pid = models.PositiveIntegerField()
     driving = models.PositiveIntegerField(default=0, help_text="Runs it holds.")
+    slots = models.PositiveIntegerField(default=0, db_default=0, help_text="Runs it can hold at once.")
+    queues = models.CharField(
+        max_length=60, default="", db_default="", blank=True, help_text="Classes of runs it takes, with commas."
+    )
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
 
@@ -67,6 +71,70 @@ class AgentMinute(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent_id} {self.minute:%H:%M}"
+
+
+class Totals(models.Model):
+    """What has ever closed. Rises only, also when old rows are deleted: written with the minutes, in one transaction.
+
+    `seconds` counts by how long it took (`RUN_BOUNDS`), `seconds_sum` adds that up.
+    """
+
+    count = models.BigIntegerField(default=0)
+    seconds = ArrayField(models.BigIntegerField(), default=_zeros, size=len(RUN_BOUNDS) + 1)
+    seconds_sum = models.FloatField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class StepTotal(Totals):
+    """All steps that closed, by what they were and how they ended. `error_class` is empty where nothing went wrong."""
+
+    kind = models.CharField(max_length=8)
+    state = models.CharField(max_length=12)
+    error_class = models.CharField(max_length=60, blank=True)
+    provider = models.CharField(max_length=60, blank=True)
+    model = models.CharField(max_length=120, blank=True)
+    tokens_in = models.BigIntegerField(default=0)
+    tokens_out = models.BigIntegerField(default=0)
+    cost = models.DecimalField(max_digits=24, decimal_places=8, default=0)
+    unpriced = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "state", "error_class", "provider", "model"], name="step_total_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.state} {self.error_class or self.model}"
+
+
+class RunTotal(Totals):
+    """All runs that ended, by how."""
+
+    state = models.CharField(max_length=12)
+    failure_class = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["state", "failure_class"], name="run_total_once")]
+
+    def __str__(self) -> str:
+        return f"{self.state} {self.failure_class}"
+
+
+class TickJob(models.Model):
+    """Something that happens because time passes: when it was last done, how late, how long it took."""
+
+    name = models.CharField(primary_key=True, max_length=60)
+    ran_at = models.DateTimeField(default=timezone.now)
+    late_s = models.FloatField(default=0)
+    took_s = models.FloatField(default=0)
+    failures = models.BigIntegerField(default=0, help_text="Ever; the next time may have gone well.")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Watermark(models.Model):

@@ -61,8 +61,8 @@ RETURNING r.id, r.asked
 PATIENCE = "SELECT set_config('lock_timeout', %(patience)s, true)"
 
 SIGN_OF_LIFE = """
-INSERT INTO agents_worker (name, kind, host, pid, driving, started_at, seen_at)
-VALUES (%(name)s, %(kind)s, %(host)s, %(pid)s, %(driving)s, now(), now())
+INSERT INTO agents_worker (name, kind, host, pid, driving, slots, queues, started_at, seen_at)
+VALUES (%(name)s, %(kind)s, %(host)s, %(pid)s, %(driving)s, %(slots)s, %(queues)s, now(), now())
 ON CONFLICT (name) DO UPDATE SET seen_at = now(), driving = EXCLUDED.driving
 """
 

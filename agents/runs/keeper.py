@@ -40,6 +40,17 @@ class Held:
     cancellation: Cancellation
 
 
+@dataclass(slots=True)
+class Serving:
+    """What this process is there for: the classes of runs it takes, with commas, and how many at once."""
+
+    queues: str = ""
+    slots: int = 0
+
+
+serving = Serving()  # set by the worker around us before anything forks; nothing where there is none
+
+
 class Ending:
     """Whether this process was asked to end. Memory that forked children share: only their parent hears the signal."""
 
@@ -128,7 +139,8 @@ class Keeper:
     def _show_life(self, *, driving: int) -> None:
         sign = {"name": self.name, "kind": "worker", "host": socket.gethostname(), "pid": os.getpid()}
         with hotpath.raw() as conn:
-            conn.execute(hotpath.SIGN_OF_LIFE, {**sign, "driving": driving}, prepare=True)
+            capacity = {"driving": driving, "slots": serving.slots, "queues": serving.queues}
+            conn.execute(hotpath.SIGN_OF_LIFE, sign | capacity, prepare=True)
 
     def _renew_leases(self, held: dict[UUID, Held]) -> None:
         """All at once, which takes a millisecond; one by one where somebody keeps the row of one of them locked, so

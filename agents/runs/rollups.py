@@ -1,4 +1,6 @@
-"""Minute rollups per agent, derived in batches behind a watermark. Pages about the fleet read these, never raw rows.
+"""Minute rollups per agent and totals of all time, derived in batches behind a watermark.
+
+Pages about the fleet read the minutes, `/metrics` the totals, neither the raw rows.
 
 The watermark is a transaction id: only rows whose transaction lies below the oldest one still running are counted,
 so a slow transaction is never skipped and nothing is counted twice. A replayed step counts in the minute it was
@@ -15,69 +17,79 @@ _BOUNDS = "ARRAY[{}]::double precision[]".format(",".join(str(bound) for bound i
 _COUNTS = "ARRAY[{}]".format(
     ",".join(f"count(*) FILTER (WHERE bucket = {index})" for index in range(len(RUN_BOUNDS) + 1))
 )
-
-
-def _sum_of(column: str) -> str:
-    return f"{column} = ARRAY(SELECT a + b FROM unnest(agents_agentminute.{column}, EXCLUDED.{column}) AS u(a, b))"
-
-
 _ZEROS = "ARRAY[{}]".format(",".join("0" for _ in range(len(RUN_BOUNDS) + 1)))
+
+
+def _sum(table: str, *columns: str) -> str:
+    return ", ".join(f"{column} = {table}.{column} + EXCLUDED.{column}" for column in columns)
+
+
+def _sum_each(table: str, column: str) -> str:
+    return f"{column} = ARRAY(SELECT a + b FROM unnest({table}.{column}, EXCLUDED.{column}) AS u(a, b))"
+
 
 STEPS = f"""
 WITH closed AS (
-    SELECT *, date_trunc('minute', GREATEST(finished_at, created_at)) AS minute,
-           width_bucket(GREATEST(extract(epoch FROM finished_at - started_at), 0)::double precision, {_BOUNDS}) AS
-               bucket
-    FROM agents_step
+    SELECT agent_id, kind, state, error_class, provider, model, tokens_in, tokens_out, cost, cost_kind, confidence,
+           answer IS NOT NULL AS answered, date_trunc('minute', GREATEST(finished_at, created_at)) AS minute, took,
+           width_bucket(took, {_BOUNDS}) AS bucket
+    FROM agents_step, LATERAL
+        (SELECT GREATEST(extract(epoch FROM finished_at - started_at), 0)::double precision) AS length(took)
     WHERE xid >= %(from)s AND xid < %(to)s AND finished_at IS NOT NULL
+), totals AS (
+    INSERT INTO agents_steptotal (kind, state, error_class, provider, model, count, tokens_in, tokens_out, cost,
+        unpriced, seconds, seconds_sum)
+    SELECT kind, state, error_class, provider, model, count(*), COALESCE(sum(tokens_in), 0),
+        COALESCE(sum(tokens_out), 0), COALESCE(sum(cost), 0), count(*) FILTER (WHERE cost_kind = 'unpriced'),
+        {_COUNTS}, sum(took)
+    FROM closed GROUP BY kind, state, error_class, provider, model
+    ON CONFLICT (kind, state, error_class, provider, model) DO UPDATE SET
+        {_sum("agents_steptotal", "count", "tokens_in", "tokens_out", "cost", "unpriced", "seconds_sum")},
+        {_sum_each("agents_steptotal", "seconds")}
 )
 INSERT INTO agents_agentminute (agent_id, minute, runs_completed, runs_failed, runs_cancelled, steps, model_calls,
-    tool_calls,
-    step_errors, refusals, holds, tokens_in, tokens_out, cost, unpriced, confidence_sum, confidence_count, run_seconds,
-    step_seconds)
+    tool_calls, step_errors, refusals, holds, tokens_in, tokens_out, cost, unpriced, confidence_sum, confidence_count,
+    run_seconds, step_seconds)
 SELECT agent_id, minute, 0, 0, 0, count(*), count(*) FILTER (WHERE kind = 'model'), count(*) FILTER (WHERE kind =
     'tool'),
     count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'refused'),
-    count(*) FILTER (WHERE answer IS NOT NULL), COALESCE(sum(tokens_in), 0), COALESCE(sum(tokens_out), 0),
+    count(*) FILTER (WHERE answered), COALESCE(sum(tokens_in), 0), COALESCE(sum(tokens_out), 0),
     COALESCE(sum(cost), 0), count(*) FILTER (WHERE cost_kind = 'unpriced'), COALESCE(sum(confidence), 0),
     count(confidence), {_ZEROS}, {_COUNTS}
 FROM closed GROUP BY agent_id, minute
 ON CONFLICT (agent_id, minute) DO UPDATE SET
-    steps = agents_agentminute.steps + EXCLUDED.steps,
-    model_calls = agents_agentminute.model_calls + EXCLUDED.model_calls,
-    tool_calls = agents_agentminute.tool_calls + EXCLUDED.tool_calls,
-    step_errors = agents_agentminute.step_errors + EXCLUDED.step_errors,
-    refusals = agents_agentminute.refusals + EXCLUDED.refusals,
-    holds = agents_agentminute.holds + EXCLUDED.holds,
-    tokens_in = agents_agentminute.tokens_in + EXCLUDED.tokens_in,
-    tokens_out = agents_agentminute.tokens_out + EXCLUDED.tokens_out,
-    cost = agents_agentminute.cost + EXCLUDED.cost,
-    unpriced = agents_agentminute.unpriced + EXCLUDED.unpriced,
-    confidence_sum = agents_agentminute.confidence_sum + EXCLUDED.confidence_sum,
-    confidence_count = agents_agentminute.confidence_count + EXCLUDED.confidence_count,
-    {_sum_of("step_seconds")}
+    {
+    _sum(
+        "agents_agentminute",
+        *("steps", "model_calls", "tool_calls", "step_errors", "refusals", "holds", "tokens_in", "tokens_out"),
+        *("cost", "unpriced", "confidence_sum", "confidence_count"),
+    )
+},
+    {_sum_each("agents_agentminute", "step_seconds")}
 """
 
 RUNS = f"""
 WITH ended AS (
-    SELECT *, date_trunc('minute', finished_at) AS minute,
-           width_bucket(extract(epoch FROM finished_at - COALESCE(started_at, finished_at))::double precision,
-               {_BOUNDS}) AS bucket
-    FROM agents_run
+    SELECT agent_id, state, failure_class, date_trunc('minute', finished_at) AS minute, took,
+           width_bucket(took, {_BOUNDS}) AS bucket
+    FROM agents_run, LATERAL
+        (SELECT GREATEST(extract(epoch FROM finished_at - started_at), 0)::double precision) AS length(took)
     WHERE xid >= %(from)s::text::xid8 AND xid < %(to)s::text::xid8 AND finished_at IS NOT NULL
+), totals AS (
+    INSERT INTO agents_runtotal (state, failure_class, count, seconds, seconds_sum)
+    SELECT state, failure_class, count(*), {_COUNTS}, sum(took) FROM ended GROUP BY state, failure_class
+    ON CONFLICT (state, failure_class) DO UPDATE SET
+        {_sum("agents_runtotal", "count", "seconds_sum")}, {_sum_each("agents_runtotal", "seconds")}
 )
 INSERT INTO agents_agentminute (agent_id, minute, runs_completed, runs_failed, runs_cancelled, steps, model_calls,
-    tool_calls,
-    step_errors, refusals, holds, tokens_in, tokens_out, cost, unpriced, confidence_sum, confidence_count, run_seconds,
-    step_seconds)
+    tool_calls, step_errors, refusals, holds, tokens_in, tokens_out, cost, unpriced, confidence_sum, confidence_count,
+    run_seconds, step_seconds)
 SELECT agent_id, minute, count(*) FILTER (WHERE state = 'completed'), count(*) FILTER (WHERE state = 'failed'),
     count(*) FILTER (WHERE state = 'cancelled'), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {_COUNTS}, {_ZEROS}
 FROM ended GROUP BY agent_id, minute
 ON CONFLICT (agent_id, minute) DO UPDATE SET
-    runs_completed = agents_agentminute.runs_completed + EXCLUDED.runs_completed,
-    runs_failed = agents_agentminute.runs_failed + EXCLUDED.runs_failed,
-    runs_cancelled = agents_agentminute.runs_cancelled + EXCLUDED.runs_cancelled,
-    {_sum_of("run_seconds")}
+    {_sum("agents_agentminute", "runs_completed", "runs_failed", "runs_cancelled")},
+    {_sum_each("agents_agentminute", "run_seconds")}
 """
 
 
