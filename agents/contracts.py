@@ -287,7 +287,8 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelAttempt:
-    """One try at one model, kept on the step. `usage` is set when it may be charged for though it failed."""
+    """One try at one model, kept on the step. `kind` is the class of its `error`, both empty when it answered; `usage`
+    is set when it may be charged for though it failed."""
 
     provider: str
     model: str
@@ -295,6 +296,7 @@ class ModelAttempt:
     seconds: float
     error: str = ""
     usage: Usage | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,3 +36,7 @@ agent_changed = Signal()
 
 act_performed = Signal()
 """A gated act closed. `run_id: UUID, seq: int, state: str` (done, failed, in_doubt, cancelled), with its outcome."""
+
+breaker_changed = Signal()
+"""A circuit breaker moved. `key: str, state: str, reason: str, at: datetime`; its entry in the audit log is in the same
+transaction."""

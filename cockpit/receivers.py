@@ -38,6 +38,12 @@ def tell_of_agent(sender: object, agent_id: UUID, **_: Any) -> None:
     tell("agents", f"agent:{agent_id}", "fleet", "audit")
 
 
+@receiver(signals.breaker_changed)
+def tell_of_breaker(sender: object, **_: Any) -> None:
+    """A model or a tool stopped answering, or answers again."""
+    tell("fleet", "audit")
+
+
 @receiver(signals.call_billed)
 def tell_of_money(sender: object, **_: Any) -> None:
     """Somebody spent something."""

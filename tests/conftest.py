@@ -49,6 +49,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "tests/browser/" in item.nodeid)
 
 
+@pytest.fixture(autouse=True)
+def _breakers_closed() -> Iterator[None]:
+    """No test leaves an open breaker to the next: all of them share one Redis."""
+    from agents.llm import breakers
+
+    yield
+    breakers.forget()
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
     """The engine's own connections and threads end before the test database does."""

@@ -29,7 +29,6 @@ NAMELESS = {"utils", "helpers", "services", "common", "core", "base", "misc"}
 
 # What is longer for now, and how long it may be at most: these may shrink and nothing may join them without a reason.
 LONGER = {
-    "tests/agents/test_gateway.py": 440,  # one loopback model server, whose set-up all of its tests share
     "tests/api/test_runs.py test_steps_show_what_went_in_what_came_out_and_what_they_touched": 43,  # one whole answer
 }
 

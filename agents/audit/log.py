@@ -1,5 +1,6 @@
 """Writing the audit log: one verb, called inside the transaction of the act it describes."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,20 @@ from agents.people.models import User
 ENGINE = "cockpit"
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Something an entry can be about that is no row of the database, such as a model. It belongs to no team."""
+
+    kind: str
+    id: str
+    name: str
+
+    @classmethod
+    def of(cls, about: models.Model) -> "Subject":
+        """A row as a subject."""
+        return cls(about._meta.model_name or "", str(about.pk), str(about))
+
+
 def denied(verb: str, *, about: models.Model, by: User, because: str, request_id: UUID | None = None) -> None:
     """Keep a refused attempt. Call before any transaction that the refusal is going to roll back."""
     record(verb, about=about, by=by, reason=because, request_id=request_id, outcome=AuditEntry.Outcome.DENIED)
@@ -19,7 +34,7 @@ def denied(verb: str, *, about: models.Model, by: User, because: str, request_id
 def record(
     verb: str,
     *,
-    about: models.Model,
+    about: models.Model | Subject,
     by: User | None,
     reason: str = "",
     request_id: UUID | None = None,
@@ -28,14 +43,15 @@ def record(
 ) -> AuditEntry:
     """Append one entry. `about` gives the subject and, if it has one, the team that may read it; `by=None` is the
     engine."""
+    subject = about if isinstance(about, Subject) else Subject.of(about)
     return AuditEntry.objects.create(
         by=by,
         by_name=by.username if by else ENGINE,
         verb=verb,
         outcome=outcome,
-        subject_kind=about._meta.model_name or "",
-        subject_id=str(about.pk),
-        subject_name=str(about)[:200],
+        subject_kind=subject.kind,
+        subject_id=subject.id[:80],
+        subject_name=subject.name[:200],
         team_id=getattr(about, "team_id", None),
         reason=reason,
         request_id=request_id,

@@ -19,6 +19,7 @@ KINDS = [
     ("approval", "Approvals"),
     ("user", "People"),
     ("token", "Tokens"),
+    ("model", "Models"),
 ]
 FILTERS = {
     "kind": "subject_kind",

@@ -18,8 +18,8 @@ import stamina
 
 from agents import errors
 from agents.cancellation import Cancellation
-from agents.contracts import Json, ModelAttempt, ModelReply, ModelRequest
-from agents.llm import confidence, estimates, loop
+from agents.contracts import Json, ModelAttempt, ModelReply, ModelRequest, Usage
+from agents.llm import breakers, confidence, estimates, loop
 from agents.llm.answers import Model, Said
 from agents.llm.simulated import PROVIDER, SimulatedModel, label
 
@@ -28,6 +28,9 @@ ATTEMPTS = 3
 
 LONGEST_WAIT = 30.0
 """Seconds. Asked to wait longer, the gateway goes on to the next model, and `retry_after` tells the engine."""
+
+GRACE = 5.0
+"""Seconds beyond a call's own clock after which a breaker gives up hope of hearing from its probe."""
 
 FIRST_WAIT, LONGEST_BACKOFF, JITTER = 0.2, 8.0, 0.5
 
@@ -50,6 +53,8 @@ def ask(request: ModelRequest, cancellation: Cancellation) -> ModelReply:
     except errors.OutsideError as error:
         error.attempts = tuple(call.attempts)
         raise
+    finally:
+        breakers.tell()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +116,45 @@ class _Call:
         raise AssertionError("stamina returns an answer or raises")
 
     async def _once(self, link: Json, number: int) -> Said:
+        """One try, kept whatever comes of it."""
         started, clock = datetime.now(UTC), time.monotonic()
         provider, model = _names(link)
-        failure: errors.OutsideError
+        try:
+            said = await self._through_the_breaker(link, number)
+        except errors.OutsideError as failure:
+            seconds = time.monotonic() - clock
+            usage = self._lost(seconds) if failure.billed else None
+            attempt = ModelAttempt(provider, model, started, seconds, str(failure), usage, failure.kind)
+            self.attempts.append(attempt)
+            raise
+        self.attempts.append(ModelAttempt(provider, model, started, time.monotonic() - clock))
+        return said
+
+    async def _through_the_breaker(self, link: Json, number: int) -> Said:
+        model = _model(link)
+        permit = await breakers.admit(breakers.of_model(link), patience=self.request.timeout + GRACE)
+        try:
+            said = await self._in_time(model, number)
+        except errors.OutsideError as failure:
+            await breakers.report(permit, failure)
+            raise
+        await breakers.report(permit, None)
+        return said
+
+    async def _in_time(self, model: Model, number: int) -> Said:
         try:
             async with asyncio.timeout(self.request.timeout):
-                said = await _model(link).answer(self.offer, attempt=number)
+                return await model.answer(self.offer, attempt=number)
         except asyncio.CancelledError:
-            failure = errors.Aborted(f"Cancelled while {model} was answering.")
+            raise errors.Aborted(f"Cancelled while {model.model} was answering.") from None
         except TimeoutError:
-            sentence = f"{model} did not answer within {self.request.timeout:g} s."
-            failure = errors.OutsideError(sentence, kind="timeout", permanent=False, billed=True)
-        except errors.OutsideError as error:
-            failure = error
-        else:
-            self.attempts.append(ModelAttempt(provider, model, started, time.monotonic() - clock))
-            return said
-        seconds = time.monotonic() - clock
+            sentence = f"{model.model} did not answer within {self.request.timeout:g} s."
+            raise errors.OutsideError(sentence, kind="timeout", permanent=False, billed=True) from None
+
+    def _lost(self, seconds: float) -> Usage:
+        """What a call that came to nothing after so long may be charged for."""
         most = self.request.settings.get("max_tokens")
-        usage = estimates.of_request(self.request.messages, self.offer.tools, seconds=seconds, most=most)
-        self.attempts.append(
-            ModelAttempt(provider, model, started, seconds, str(failure), usage if failure.billed else None)
-        )
-        raise failure
+        return estimates.of_request(self.request.messages, self.offer.tools, seconds=seconds, most=most)
 
 
 def _model(link: Json) -> Model:
@@ -160,7 +181,7 @@ def _tries(settings: Json) -> int:
 
 def _pause(error: Exception) -> bool | float:
     """Whether to try again, and when; `True` leaves it to the growing, jittered back-off."""
-    if not isinstance(error, errors.OutsideError) or error.permanent:
+    if not isinstance(error, errors.OutsideError) or error.permanent or error.kind == "breaker_open":
         return False
     if error.retry_after is None:
         return True

@@ -164,7 +164,7 @@ def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) 
 def tries(attempts: Sequence[ModelAttempt]) -> list[Json]:
     """The tries of one question that came to nothing, as a step keeps them."""
     return [
-        {"provider": one.provider, "model": one.model, "seconds": one.seconds, "error": one.error}
+        {"provider": one.provider, "model": one.model, "seconds": one.seconds, "kind": one.kind, "error": one.error}
         for one in attempts
         if one.error
     ]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +14,11 @@ import pytest
 
 from agents import errors
 from agents.cancellation import Cancellation
-from agents.contracts import UNKNOWN, Confidence, ModelReply, ModelRequest, Source, Usage
+from agents.contracts import UNKNOWN, Confidence, Source, Usage
 from agents.llm import gateway
-from tests.model_server import Answer, Asked, ModelServer, calls, fails, garbage, hangs_up, says, silence
+from tests.agents.asking import ask, failure, link, request, said
+from tests.model_server import Answer, ModelServer, calls, fails, garbage, hangs_up, says, silence
 
-ROOT = Path(__file__).resolve().parents[2]
 READ = {
     "name": "orders.read",
     "description": "Look an order up.",
@@ -42,36 +38,6 @@ def server() -> Iterator[ModelServer]:
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "FIRST_WAIT", 0.02)
     monkeypatch.setattr(gateway, "JITTER", 0.02)
-
-
-def said(role: str, text: str) -> dict[str, Any]:
-    return {"role": role, "parts": [{"type": "text", "content": text}]}
-
-
-def link(server: ModelServer, model: str = "bean-1", **more: Any) -> dict[str, Any]:
-    return {"provider": "roastery", "model": model, "base_url": server.url, **more}
-
-
-def request(*chain: dict[str, Any], **changes: Any) -> ModelRequest:
-    fields: dict[str, Any] = {
-        "messages": [said("system", "You sell coffee."), said("user", "Where is order 7?")],
-        "tools": [],
-        "settings": {},
-        "seed": 1,
-        "idempotency_key": "run:3",
-        "timeout": 10.0,
-    }
-    return ModelRequest(chain=chain, **{**fields, **changes})
-
-
-def ask(*chain: dict[str, Any], **changes: Any) -> ModelReply:
-    return gateway.ask(request(*chain, **changes), Cancellation())
-
-
-def failure(*chain: dict[str, Any], **changes: Any) -> errors.OutsideError:
-    with pytest.raises(errors.OutsideError) as caught:
-        ask(*chain, **changes)
-    return caught.value
 
 
 # --- what goes out and what comes back ------------------------------------------------------------------------------
@@ -372,69 +338,3 @@ def test_nothing_is_sent_for_a_run_that_is_cancelled_already(server: ModelServer
     with pytest.raises(errors.Aborted) as caught:
         gateway.ask(request(link(server)), cancellation)
     assert (caught.value.billed, caught.value.attempts, server.asked) == (False, (), [])
-
-
-# --- many at once, and other processes ------------------------------------------------------------------------------
-def test_many_drivers_get_answers_each_its_own_and_no_connection_is_left_behind() -> None:
-    def repeat(asked: Asked) -> Answer:
-        return says(f"You said {asked.question}", delay=0.2)
-
-    drivers = 120
-    with ModelServer(answering=repeat) as server, ThreadPoolExecutor(drivers) as pool:
-        numbers = range(2 * drivers)
-        asking = [pool.submit(ask, link(server), messages=[said("user", str(number))]) for number in numbers]
-        words = [one.result().message["parts"][0]["content"] for one in asking]
-        assert words == [f"You said {number}" for number in numbers]
-        assert server.connections <= drivers
-        server.script(*[silence()] * 50)
-        late = [pool.submit(failure, link(server), timeout=2.0, settings={"attempts": 1}) for _ in range(50)]
-        assert [one.result().kind for one in late] == ["timeout"] * 50
-        assert server.wait(lambda: len(server.disconnects) == 50)
-        ask(link(server))  # a pool looks after its idle connections when it is used
-        assert server.wait(lambda: server.open_connections <= drivers - 50)
-
-
-def run_python(script: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-c", script, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-FORKING = """
-import os, sys
-from agents.cancellation import Cancellation
-from agents.contracts import ModelRequest
-from agents.llm import gateway
-
-def ask():
-    chain = [{"provider": "roastery", "model": "bean-1", "base_url": sys.argv[1]}]
-    messages = [{"role": "user", "parts": [{"type": "text", "content": "hello"}]}]
-    request = ModelRequest(chain, messages, [], {}, 1, "key", 10.0)
-    return gateway.ask(request, Cancellation()).message["parts"][0]["content"]
-
-ask()
-child = os.fork()
-if not child:
-    os._exit(0 if ask() == "Good morning." else 3)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-print(ask())
-"""
-
-
-def test_a_forked_child_calls_on_a_loop_and_connections_of_its_own(server: ModelServer) -> None:
-    assert run_python(FORKING, server.url) == "Good morning.\n"
-    assert len(server.asked) == 3
-    assert server.connections == 2
-
-
-def test_a_worker_without_real_models_never_loads_a_providers_library() -> None:
-    script = "import sys; from agents.llm import gateway; print(sorted({'openai', 'pydantic_ai'} & set(sys.modules)))"
-    assert run_python(script) == "[]\n"

@@ -321,6 +321,8 @@ def test_a_table_that_means_nothing_is_refused_with_the_place_and_the_reason(tab
 # --- the same again -------------------------------------------------------------------------------------------------
 REPEATING = """
 import json, sys
+import django
+django.setup()
 from agents.cancellation import Cancellation
 from agents.contracts import ModelRequest
 from agents.llm import gateway
