@@ -273,7 +273,8 @@ class ModelRequest:
     """What the gateway sends. `chain` is the release's models, first choice first: {provider, model, base_url?,
     key_env?}.
 
-    `tools` are {name, description, schema, writes}; `seed` makes a simulated model repeat itself; `timeout` in seconds.
+    `tools` are {name, description, schema, writes}; `seed` makes a simulated model repeat itself; `timeout` in seconds;
+    `attempt` counts the tries of the step, the same `idempotency_key` goes with all of them.
     """
 
     chain: Sequence[Json]
@@ -283,6 +284,7 @@ class ModelRequest:
     seed: int
     idempotency_key: str
     timeout: float = 60.0
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)

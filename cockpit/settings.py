@@ -200,6 +200,5 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": setting("COCKPIT_LOG_LEVEL", "INFO")},
     "loggers": {
         "httpx2": {"level": "WARNING"},  # a line per request otherwise; what was asked is on the step
-        "stamina": {"level": "ERROR"},  # tries are kept on the step, with reason and cost
     },
 }

@@ -1,9 +1,10 @@
-"""Asking a model: the chain, the retries, the clock and the cancel. The same for real and simulated models.
+"""Asking a model: the chain, the second try, the clock and the cancel. The same for real and simulated models.
 
-A release names a chain of models. Each is tried a few times while its failures are passing ones; the next takes over
-when one fails for good. Every try is kept: on the reply, or as `attempts` on the error. A call that may be charged for
-though nothing came back carries an estimate of its tokens, never nothing. Nothing of a provider's library is imported
-before the first call of a real model.
+A release names a chain of models. One that fails in passing is tried a second time if that is a matter of a moment;
+then the next takes over. Whatever takes longer is for the engine, which waits as a row and not as a thread: the error
+says after how many seconds. Every try is kept: on the reply, or as `attempts` on the error. A call that may be charged
+for though nothing came back carries an estimate of its tokens, never nothing. Nothing of a provider's library is
+imported before the first call of a real model.
 """
 
 import asyncio
@@ -14,8 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import SystemRandom
 
-import stamina
-
 from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import Json, ModelAttempt, ModelReply, ModelRequest, Usage
@@ -23,16 +22,17 @@ from agents.llm import breakers, confidence, estimates, loop
 from agents.llm.answers import Model, Said
 from agents.llm.simulated import PROVIDER, SimulatedModel, label
 
-ATTEMPTS = 3
-"""Tries per model; a release may say otherwise with `attempts` in its settings."""
-
-LONGEST_WAIT = 30.0
-"""Seconds. Asked to wait longer, the gateway goes on to the next model, and `retry_after` tells the engine."""
-
 GRACE = 5.0
 """Seconds beyond a call's own clock after which a breaker gives up hope of hearing from its probe."""
 
-FIRST_WAIT, LONGEST_BACKOFF, JITTER = 0.2, 8.0, 0.5
+MOMENT = 1.0
+"""Seconds that a provider may ask the gateway itself to wait before a second try."""
+
+SOON = (0.2, 0.6)
+"""Seconds before a second try where nobody said: spread, so that not all come back at once."""
+
+SECOND_TRY = frozenset({"rate_limited", "overloaded", "server", "connection", "malformed"})
+"""Failures after which a second try may help at once. Not timeouts: those have taken long enough."""
 
 _random = SystemRandom()
 
@@ -101,45 +101,40 @@ class _Call:
         raise _nobody(failures)
 
     async def _patiently(self, link: Json) -> Said:
-        """One model, again while it fails in passing."""
-        tries = _tries(self.request.settings)
-        async for attempt in stamina.retry_context(
-            on=_pause,
-            attempts=tries,
-            timeout=None,
-            wait_initial=FIRST_WAIT,
-            wait_max=LONGEST_BACKOFF,
-            wait_jitter=JITTER,
-        ):
-            with attempt:
-                return await self._once(link, attempt.num)
-        raise AssertionError("stamina returns an answer or raises")
+        """One model, and once more when it failed in passing."""
+        try:
+            return await self._once(link, 1)
+        except errors.OutsideError as error:
+            pause = _pause(error)
+            if pause is None:
+                raise
+        await asyncio.sleep(pause)
+        return await self._once(link, 2)
 
     async def _once(self, link: Json, number: int) -> Said:
         """One try, kept whatever comes of it."""
         started, clock = datetime.now(UTC), time.monotonic()
-        provider, model = _names(link)
+        permit = None
         try:
-            said = await self._through_the_breaker(link, number)
-        except errors.OutsideError as failure:
-            seconds = time.monotonic() - clock
-            usage = self._lost(seconds) if failure.billed else None
-            attempt = ModelAttempt(provider, model, started, seconds, str(failure), usage, failure.kind)
-            self.attempts.append(attempt)
-            raise
-        self.attempts.append(ModelAttempt(provider, model, started, time.monotonic() - clock))
-        return said
-
-    async def _through_the_breaker(self, link: Json, number: int) -> Said:
-        model = _model(link)
-        permit = await breakers.admit(breakers.of_model(link), patience=self.request.timeout + GRACE)
-        try:
+            model = _model(link)
+            permit = await breakers.admit(breakers.of_model(link), patience=self.request.timeout + GRACE)
             said = await self._in_time(model, number)
         except errors.OutsideError as failure:
-            await breakers.report(permit, failure)
+            self._keep(link, started, time.monotonic() - clock, failure)
+            if permit:
+                await _report(permit, failure)
             raise
-        await breakers.report(permit, None)
+        self._keep(link, started, time.monotonic() - clock, None)
+        await _report(permit, None)
         return said
+
+    def _keep(self, link: Json, started: datetime, seconds: float, failure: errors.OutsideError | None) -> None:
+        provider, model = _names(link)
+        if failure is None:
+            self.attempts.append(ModelAttempt(provider, model, started, seconds))
+            return
+        usage = self._lost(seconds) if failure.billed else None
+        self.attempts.append(ModelAttempt(provider, model, started, seconds, str(failure), usage, failure.kind))
 
     async def _in_time(self, model: Model, number: int) -> Said:
         try:
@@ -157,6 +152,17 @@ class _Call:
         return estimates.of_request(self.request.messages, self.offer.tools, seconds=seconds, most=most)
 
 
+async def _report(permit: breakers.Permit, failure: errors.OutsideError | None) -> None:
+    """Tell the breaker, to the end: an answer is not thrown away because somebody cancels in that moment."""
+    telling = asyncio.ensure_future(breakers.report(permit, failure))
+    try:
+        await asyncio.shield(telling)
+    except asyncio.CancelledError:
+        await telling
+        if failure:
+            raise
+
+
 def _model(link: Json) -> Model:
     if not (link.get("provider") and link.get("model")):
         raise _misconfigured(f"A model of the chain says {link!r}; it needs a provider and a model.")
@@ -172,21 +178,15 @@ def _names(link: Json) -> tuple[str, str]:
     return provider, label(model) if provider == PROVIDER else model
 
 
-def _tries(settings: Json) -> int:
-    tries = settings.get("attempts", ATTEMPTS)
-    if isinstance(tries, bool) or not isinstance(tries, int) or tries < 1:
-        raise _misconfigured(f"The setting attempts is {tries!r}; it takes a whole number from 1 up.")
-    return tries
-
-
-def _pause(error: Exception) -> bool | float:
-    """Whether to try again, and when; `True` leaves it to the growing, jittered back-off."""
-    if not isinstance(error, errors.OutsideError) or error.permanent or error.kind == "breaker_open":
-        return False
-    if error.retry_after is None:
-        return True
-    # Never sooner than asked, and not all at the same moment.
-    return error.retry_after <= LONGEST_WAIT and error.retry_after + _random.uniform(0.01, JITTER)
+def _pause(failure: errors.OutsideError) -> float | None:
+    """Seconds to a second try; None when it would not help, or not in a moment."""
+    if failure.permanent or failure.kind not in SECOND_TRY:
+        return None
+    if failure.retry_after is None:
+        return _random.uniform(*SOON)
+    if failure.retry_after > MOMENT:
+        return None
+    return failure.retry_after + _random.uniform(0.01, 0.05)  # never sooner than asked
 
 
 def _nobody(failures: Sequence[errors.OutsideError]) -> errors.OutsideError:

@@ -15,6 +15,9 @@ from agents.llm.chance import Chance
 from agents.llm.confidence import FIELD
 
 PROVIDER = "simulated"
+MOST_TRIES = 2
+"""The gateway's, of one attempt at a step."""
+
 CACHE_BLOCK = 128
 """Tokens; what providers count cached input in."""
 
@@ -32,12 +35,13 @@ class SimulatedModel:
         self.provider, self.model = PROVIDER, label(model)
 
     async def answer(self, request: ModelRequest, *, attempt: int) -> Said:
-        """Answer after a while. The `attempt` only decides whether the call fails: the answer is always the same."""
+        """Answer after a while. The try only decides whether the call fails: the answer is always the same."""
         table = _table(request)
         offered = sorted(tool["name"] for tool in request.tools)
         call = Chance(request.seed, self._name, offered, list(request.messages))
         seconds = call.between(*table.latency_ms, "latency") / 1000
-        if call.fraction(f"failure {attempt}") < table.failure_rate_of(self._name):
+        before = (request.attempt - 1) * MOST_TRIES
+        if call.fraction(f"failure {before + attempt}") < table.failure_rate_of(self._name):
             await asyncio.sleep(seconds / 2)
             raise errors.OutsideError(f"{self.model} is overloaded.", kind="overloaded", permanent=False)
         message = _message(table, request, call)

@@ -20,6 +20,7 @@ from agents.registry.declarations import alike
 Json = dict[str, Any]
 _SECRET = re.compile(r"(^|_)(api_?key|key|secret|token|password|passwd|authorization|bearer)$", re.IGNORECASE)
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,120}")
+MOST_TRIES = 20
 WANTED = {
     "agent": "a table [agent] with slug, team and owner",
     "agent.slug": "a short name for addresses, such as refunds",
@@ -52,6 +53,13 @@ def _short(slug: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", slug):
         raise ValueError("is no slug; use small letters, digits, - and _")
     return slug
+
+
+def _tried(settings: Json) -> Json:
+    attempts = settings.get("attempts", 1)
+    if isinstance(attempts, bool) or not isinstance(attempts, int) or not 1 <= attempts <= MOST_TRIES:
+        raise ValueError(f"says attempts = {attempts!r}; a step may be tried from 1 to {MOST_TRIES} times")
+    return settings
 
 
 Positive = Annotated[int, Field(gt=0)]
@@ -116,7 +124,7 @@ class Bundle(Written):
     tools: list[Name] = []
     tiers: dict[str, Annotated[int, Field(ge=1, le=4)]] = {}
     limits: Limits = Limits()
-    settings: Json = {}
+    settings: Annotated[Json, AfterValidator(_tried)] = {}
     pipeline: list[Stage] | None = None
     simulated: Json | None = None
     tool_types: Json | None = None
@@ -217,7 +225,7 @@ def _place(path: tuple[str, ...]) -> str:
     """`[agent] owner`, `[[models]] number 2, base_url`, `version`: as it is written in the file."""
     table, rest = path[0], path[1:]
     if not rest:
-        return table if table not in {"agent", "limits"} else f"[{table}]"
+        return table if table not in {"agent", "limits", "settings"} else f"[{table}]"
     if rest[0].isdigit():
         number = f"[[{table}]] number {int(rest[0]) + 1}" if table in {"models", "pipeline"} else f"{table} {rest[0]}"
         return ", ".join((number, *rest[1:]))

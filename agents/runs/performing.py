@@ -123,6 +123,7 @@ def perform_model(claim: Claim, step: Planned, ask: AskModel, cancellation: Canc
         seed=claim.run_id.int & 0x7FFFFFFF,
         idempotency_key=step.key,
         timeout=float(claim.release.bundle.get("limits", {}).get("model_timeout_s", 60)),
+        attempt=step.attempt,
     )
     started = steps.now()
     try:

@@ -14,12 +14,10 @@ import pytest
 
 from agents import errors, signals
 from agents.cancellation import Cancellation
-from agents.contracts import ModelReply
 from agents.llm import breakers, circuit, gateway, loop, shared
 from agents.models import AuditEntry
 from cockpit.servers import Redis
-from tests.agents import asking
-from tests.agents.asking import link
+from tests.agents.asking import ask, failure, link
 from tests.model_server import ModelServer, fails, hangs_up, says
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +32,7 @@ def server() -> Iterator[ModelServer]:
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(gateway, "JITTER", 0.01)
+    monkeypatch.setattr(gateway, "SECOND_TRY", frozenset())  # one call, one try
     monkeypatch.setattr(circuit, "FIRST_COOL_DOWN", COOL_DOWN)
 
 
@@ -48,14 +45,6 @@ def other_redis(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     breakers.forget()
     yield server
     server.stop()
-
-
-def ask(*chain: dict[str, Any]) -> ModelReply:
-    return asking.ask(*chain, settings={"attempts": 1})
-
-
-def failure(*chain: dict[str, Any]) -> errors.OutsideError:
-    return asking.failure(*chain, settings={"attempts": 1})
 
 
 def open_it(server: ModelServer) -> None:

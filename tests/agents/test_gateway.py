@@ -36,8 +36,7 @@ def server() -> Iterator[ModelServer]:
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "FIRST_WAIT", 0.02)
-    monkeypatch.setattr(gateway, "JITTER", 0.02)
+    monkeypatch.setattr(gateway, "SOON", (0.02, 0.04))
 
 
 # --- what goes out and what comes back ------------------------------------------------------------------------------
@@ -51,7 +50,7 @@ def test_an_answer_comes_back_as_an_opentelemetry_message_with_the_tokens_the_pr
         "prompt_tokens_details": {"cached_tokens": 32},
     }
     server.script(says("It left this morning.", usage=used))
-    reply = ask(link(server), settings={"temperature": 0, "max_tokens": 50, "attempts": 1})
+    reply = ask(link(server), settings={"temperature": 0, "max_tokens": 50, "attempts": 4})
     assert reply.message == {**said("assistant", "It left this morning."), "finish_reason": "stop"}
     assert (reply.provider, reply.model, reply.response_model) == ("roastery", "bean-1", "bean-1-2026")
     assert reply.usage == Usage(input=40, output=6, cache_read=32)
@@ -165,24 +164,29 @@ def test_a_busy_provider_is_asked_again_no_sooner_than_it_said(server: ModelServ
 
 
 def test_a_provider_that_wants_a_long_pause_is_left_to_the_engine(server: ModelServer) -> None:
-    server.script(fails(429, retry_after=120))
+    server.script(fails(429, retry_after=2))
     error = failure(link(server))
-    assert (error.kind, error.permanent, error.retry_after) == ("rate_limited", False, 120)
+    assert (error.kind, error.permanent, error.retry_after) == ("rate_limited", False, 2)
     assert len(server.asked) == 1
 
 
-def test_a_server_that_fails_is_asked_again_and_every_try_is_kept(server: ModelServer) -> None:
-    server.script(fails(500), fails(503), says("Here I am."))
+def test_a_server_that_fails_is_asked_once_more_and_every_try_is_kept_with_its_kind(server: ModelServer) -> None:
+    server.script(fails(500), says("Here I am."))
     reply = ask(link(server))
-    assert [bool(one.error) for one in reply.attempts] == [True, True, False]
-    assert len(server.asked) == 3
+    assert [one.kind for one in reply.attempts] == ["server", ""]
+    assert len(server.asked) == 2
 
 
-def test_a_server_that_keeps_failing_is_given_up_after_as_many_tries_as_the_release_says(server: ModelServer) -> None:
-    server.script(*[fails(500)] * 5)
-    error = failure(link(server), settings={"attempts": 4})
-    assert (error.kind, error.permanent, error.billed) == ("server", False, False)
-    assert len(error.attempts) == len(server.asked) == 4
+def test_a_server_that_keeps_failing_is_given_up_within_a_second_however_often_a_step_may_be_tried(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    server.script(fails(500), fails(503), says("Too late."))
+    started = time.monotonic()
+    error = failure(link(server), settings={"attempts": 9})
+    assert time.monotonic() - started < gateway.MOMENT
+    assert (error.kind, error.permanent, error.billed) == ("overloaded", False, False)
+    assert [one.kind for one in error.attempts] == ["server", "overloaded"]
 
 
 @pytest.mark.parametrize("answer", [garbage(), hangs_up(), Answer({"object": "chat.completion"})])
@@ -202,13 +206,13 @@ def test_nothing_is_booked_for_a_server_that_was_never_reached() -> None:
         port = taken.getsockname()[1]
     error = failure({"provider": "roastery", "model": "bean-1", "base_url": f"http://127.0.0.1:{port}/v1"})
     assert (error.kind, error.permanent, error.billed) == ("connection", False, False)
-    assert [one.usage for one in error.attempts] == [None] * 3
+    assert [one.usage for one in error.attempts] == [None] * 2
 
 
 def test_a_call_that_takes_too_long_ends_on_time_and_costs_what_it_may_have_cost(server: ModelServer) -> None:
     server.script(silence())
     started = time.monotonic()
-    error = failure(link(server), timeout=0.4, settings={"attempts": 1, "max_tokens": 9})
+    error = failure(link(server), timeout=0.4, settings={"max_tokens": 9})
     assert 0.4 <= time.monotonic() - started < 1
     assert (error.kind, error.permanent, error.billed) == ("timeout", False, True)
     usage = error.attempts[0].usage
@@ -280,7 +284,6 @@ def test_a_missing_key_is_one_sentence_and_nothing_is_sent(
         ([{"provider": "roastery"}], {}, "needs a provider and a model"),
         ([{"provider": "simulated"}], {}, "needs a provider and a model"),
         (None, {"temprature": 1}, "'temprature' means nothing to a model; it takes frequency_penalty,"),
-        (None, {"attempts": 0}, "attempts is 0; it takes a whole number from 1 up"),
     ],
 )
 def test_what_is_set_up_wrong_is_said_in_a_sentence(
@@ -321,13 +324,19 @@ def test_a_cancel_ends_the_call_in_flight_and_the_server_hears_of_it(server: Mod
 
 
 def test_a_cancel_between_two_tries_waits_for_nothing_and_forgets_no_try(server: ModelServer) -> None:
-    server.script(fails(429, retry_after=20))
+    server.script(fails(429, retry_after=1))
     cancellation = Cancellation()
-    threading.Timer(0.3, cancellation.set).start()
-    started = time.monotonic()
+
+    def press() -> None:
+        assert server.wait(lambda: len(server.asked) == 1)
+        time.sleep(0.4)
+        cancellation.set()
+
+    threading.Thread(target=press).start()
     with pytest.raises(errors.Aborted) as caught:
         gateway.ask(request(link(server)), cancellation)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - server.asked[0].at < 0.9
+    assert len(server.asked) == 1
     assert not caught.value.billed
     assert [one.error for one in caught.value.attempts] == ["bean-1 gets too many requests (429): something is wrong"]
 

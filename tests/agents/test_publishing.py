@@ -176,6 +176,8 @@ def test_of_two_who_publish_at_once_one_is_told(release, bundle, governor):
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
+        ("settings.attempts", 0, "[settings] says attempts = 0; a step may be tried from 1 to 20 times."),
+        ("settings.attempts", "many", "[settings] says attempts = 'many'; a step may be tried"),
         ("agent", None, "[agent] is missing: it takes a table [agent] with slug, team and owner."),
         ("agent.owner", None, "[agent] owner is missing: it takes the name of the person who answers for it."),
         ("agent.ownr", "gwen", "[agent] ownr means nothing here. Did you mean owner?"),

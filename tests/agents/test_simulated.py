@@ -263,12 +263,26 @@ def test_it_can_send_arguments_that_are_not_json() -> None:
 
 
 def test_when_one_model_is_down_the_next_of_the_chain_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(gateway, "JITTER", 0.01)
+    monkeypatch.setattr(gateway, "SOON", (0.01, 0.01))
     chain = [{"provider": "simulated", "model": model} for model in ("sim-large", "sim-small")]
     reply = ask([said("hello")], {"failure_rate": {"sim-large": 1.0}}, chain=chain)
     assert reply.model == "sim-small (simulated)"
-    assert [one.error for one in reply.attempts] == ["sim-large (simulated) is overloaded."] * 3 + [""]
+    assert [one.error for one in reply.attempts] == ["sim-large (simulated) is overloaded."] * 2 + [""]
+
+
+def test_a_step_that_is_tried_again_may_have_more_luck_and_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "SOON", (0, 0))
+    monkeypatch.setattr(gateway.breakers, "FAILURES", frozenset())
+
+    def luck(attempt: int) -> bool:
+        try:
+            return bool(ask([said("hello")], {"failure_rate": 0.7}, attempt=attempt))
+        except errors.OutsideError:
+            return False
+
+    lucky = [luck(attempt) for attempt in range(1, 13)]
+    assert set(lucky) == {True, False}
+    assert [luck(attempt) for attempt in range(1, 13)] == lucky
 
 
 def test_it_takes_its_time_and_a_cancel_does_not_wait_for_it() -> None:
@@ -289,7 +303,7 @@ def test_it_takes_its_time_and_a_cancel_does_not_wait_for_it() -> None:
 
 
 def test_an_answer_slower_than_the_request_allows_is_a_timeout() -> None:
-    settings = {"simulated": {"latency_ms": [5000, 5000]}, "attempts": 1}
+    settings = {"simulated": {"latency_ms": [5000, 5000]}}
     with pytest.raises(errors.OutsideError) as caught:
         ask([said("hello")], settings=settings, timeout=0.1)
     assert (caught.value.kind, caught.value.billed) == ("timeout", True)
