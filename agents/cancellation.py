@@ -1,5 +1,5 @@
-"""How a person's cancel reaches a call in flight: one flag per driven run, with callbacks that abort what is
-waiting."""
+"""How a person's cancel, or the end of this process, reaches a call in flight: one flag per driven run, with callbacks
+that abort what is waiting."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,10 +15,11 @@ class Cancellation:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], object]] = []
+        self.is_stop = False
 
     @property
     def is_set(self) -> bool:
-        """Whether a person cancelled this run, or another driver took it."""
+        """Whether a person cancelled this run, another driver took it, or this process ends (`is_stop`)."""
         return self._event.is_set()
 
     def set(self) -> None:
@@ -28,6 +29,11 @@ class Cancellation:
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+    def stop(self) -> None:
+        """Abort what is in flight because this process ends: the run is not cancelled, others go on with it."""
+        self.is_stop = True
+        self.set()
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but wake at once when cancelled; True if it was."""

@@ -56,6 +56,10 @@ class Fenced(Exception):
     """Another driver holds this run now; nothing this one does may be stored."""
 
 
+class Stopped(Exception):
+    """This process ends; the step in flight is given up as it stands, and the next driver decides about it."""
+
+
 class OutsideError(Exception):
     """The outside world failed: a model, a tool, a server.
 
@@ -73,7 +77,7 @@ class OutsideError(Exception):
 
 
 class Aborted(OutsideError):
-    """A person cancelled while the call was in flight."""
+    """A person cancelled while the call was in flight, or the process ends."""
 
     def __init__(self, message: str = "cancelled while in flight", *, billed: bool = True) -> None:
         super().__init__(message, kind="cancelled", permanent=True, billed=billed)

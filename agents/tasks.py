@@ -1,5 +1,8 @@
 """Celery tasks: one line each, ids only, safe to run twice."""
 
+import atexit
+import os
+import signal
 import threading
 from typing import Any
 from uuid import UUID
@@ -10,7 +13,8 @@ from celery.signals import celeryd_after_setup, worker_process_init, worker_read
 from django.db import connection
 
 from agents.runs import recovery, runner
-from agents.runs.keeper import keeper, serving, stopping
+from agents.runs.keeper import keeper, serving
+from agents.runs.stopping import LEAVE_AFTER, see_to_it, stopping
 
 
 @shared_task(name="agents.drive")  # type: ignore[untyped-decorator]  # Celery ships no types
@@ -22,6 +26,12 @@ def drive(run_id: str) -> None:
 def ring(run_id: UUID, queue: str) -> None:
     """Ask a worker of that queue to drive a run."""
     drive.apply_async((str(run_id),), queue=queue)
+
+
+def begin() -> None:
+    """What a process that drives runs needs besides its drivers."""
+    see_to_it(abort=keeper().give_up, leave=keeper().hand_back)
+    take_over_soon()
 
 
 def take_over_soon() -> None:
@@ -48,18 +58,21 @@ def note_capacity(instance: Any, **_: object) -> None:
 def live_in_threads(sender: Any, **_: object) -> None:
     """An idle worker shows signs of life too. The parent of forked drivers keeps no thread that a fork would tear."""
     if isinstance(sender.pool, ThreadPool):
-        keeper()
-        take_over_soon()
+        begin()
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def live_in_fork(**_: object) -> None:
     """Each forked driver has a keeper of its own."""
-    keeper()
-    take_over_soon()
+    begin()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def hand_back(**_: object) -> None:
-    """A worker asked to end lets its drivers, forked ones too, reach their next checkpoint and hand their runs back."""
+    """A worker asked to end lets its drivers, forked ones too, reach their next checkpoint and hand their runs back. It
+    ends in time whatever keeps it: the parent of forked drivers has no thread that would see to it, so an alarm does.
+    """
     stopping.set()
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.alarm(max(1, round(LEAVE_AFTER + 1.5 - stopping.lasts())))
+    atexit.register(signal.alarm, 0)  # by then it ends by itself, and the interpreter has forgotten our handler

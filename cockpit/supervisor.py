@@ -21,7 +21,9 @@ from cockpit import environment, processes
 from cockpit.processes import Mark
 from cockpit.servers import Server, ServerError
 
-GRACE = 12.0  # Seconds a child has to end by itself: a driver finishes its step, the web server its answers.
+GRACE = (
+    20.0  # Seconds a child has to end by itself: a driver gives up its step after 15, the web server is sooner done.
+)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 STEADY = 60.0  # Seconds after which a child counts as healthy again and its next restart comes quickly.
 SAME_PRESS = 0.5  # Seconds: a terminal and `make` may both deliver one Ctrl-C.

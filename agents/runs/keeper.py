@@ -6,7 +6,6 @@ case.
 """
 
 import logging
-import mmap
 import os
 import socket
 import threading
@@ -22,7 +21,7 @@ import redis
 from django.conf import settings
 
 from agents.cancellation import Cancellation
-from agents.runs import holders, hotpath
+from agents.runs import holders, hotpath, stopping
 
 log = logging.getLogger(__name__)
 
@@ -51,34 +50,12 @@ class Serving:
 serving = Serving()  # set by the worker around us before anything forks; nothing where there is none
 
 
-class Ending:
-    """Whether this process was asked to end. Memory that forked children share: only their parent hears the signal."""
-
-    def __init__(self) -> None:
-        self._said = mmap.mmap(-1, 1)
-
-    def set(self) -> None:
-        """Drivers of this process and of its children stop at their next checkpoint."""
-        self._said[0] = 1
-
-    def clear(self) -> None:
-        """Work goes on."""
-        self._said[0] = 0
-
-    def is_set(self) -> bool:
-        """Looked at before every step."""
-        return self._said[0] == 1
-
-
-stopping = Ending()  # made here, so that it is there before anything forks
-
-
 class Keeper:
     """The thread and the runs it keeps."""
 
     def __init__(self) -> None:
         self.name = holders.name()
-        self.stopping = stopping
+        self.stopping = stopping.stopping
         self._held: dict[UUID, Held] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -97,6 +74,19 @@ class Keeper:
             with self._lock:
                 if self._held.get(run_id) is held:
                     del self._held[run_id]
+
+    def give_up(self) -> None:
+        """This process ends: abort what its drivers wait for. Their runs go on elsewhere."""
+        with self._lock:
+            held = list(self._held.values())
+        for one in held:
+            one.cancellation.stop()
+
+    def hand_back(self) -> None:
+        """Free what drivers hold that hear nothing, over their heads; whatever they still write is refused."""
+        with self._lock:
+            held = [(run_id, one.token) for run_id, one in self._held.items()]
+        stopping.hand_back(held)
 
     def close(self) -> None:
         """End the thread; what it kept is no longer renewed."""

@@ -72,6 +72,12 @@ def conclude(claim: Claim, step: Planned, result: Result) -> None:
     steps.outcome(claim, step, result)
 
 
+def leave_if_stopped(error: errors.OutsideError, cancellation: Cancellation) -> None:
+    """A call given up because this process ends has no outcome to store."""
+    if cancellation.is_stop and isinstance(error, errors.Aborted):
+        raise errors.Stopped from error
+
+
 def is_unclear(result: Result) -> bool:
     """Whether the other side may have acted though we have no answer."""
     return result.state == "failed" and result.error_class in UNCLEAR
@@ -95,6 +101,7 @@ def use(claim: Claim, step: Planned, cancellation: Cancellation) -> Result:
     try:
         output = invocation.invoke(step.spec, step.action.arguments, context)
     except errors.OutsideError as error:
+        leave_if_stopped(error, cancellation)
         return failed(error, started)
     return Result("done", output, started_at=started)
 
@@ -129,6 +136,7 @@ def perform_model(claim: Claim, step: Planned, ask: AskModel, cancellation: Canc
     try:
         reply = gateway.ask(request, cancellation)
     except errors.OutsideError as error:
+        leave_if_stopped(error, cancellation)
         calls = failed_calls(claim, step, error.attempts)
         usage, price = total(calls)
         output = {"attempts": tries(error.attempts)} if error.attempts else None

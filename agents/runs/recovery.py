@@ -34,13 +34,15 @@ WHERE id IN (
 RETURNING id, queue
 """
 
-HOLDERS = "SELECT DISTINCT lease_holder FROM agents_run WHERE state = 'running' AND lease_until > now()"
+HOLDERS = """
+SELECT DISTINCT lease_holder FROM agents_run WHERE state IN ('running', 'compensating') AND lease_until > now()
+"""
 
 RELEASE = """
 -- The leases of processes that have ended, over at once. The token stays: the next claim is what fences, and counts a
 -- death, as it would have a little later.
 UPDATE agents_run SET lease_until = now(), rung_at = now(), rings = LEAST(rings + 1, 20)
-WHERE id IN (SELECT id FROM agents_run WHERE state = 'running' AND lease_until > now()
+WHERE id IN (SELECT id FROM agents_run WHERE state IN ('running', 'compensating') AND lease_until > now()
              AND lease_holder = ANY(%(dead)s) ORDER BY id FOR UPDATE SKIP LOCKED)
 RETURNING id, queue
 """

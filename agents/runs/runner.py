@@ -42,7 +42,10 @@ def drive_claimed(claim: Claim) -> None:
         with keeper().keeping(claim.run_id, claim.token, lambda: claim.steps_done) as cancellation:
             driver = Driver(claim, cancellation)
             connection.close()  # what its assignment was read with; a tool may now take minutes
-            driver.drive()
+            try:
+                driver.drive()
+            except errors.Stopped:
+                ending.hand_back(claim)
     except errors.Fenced:
         log.info("run %s is in other hands; this driver changed nothing since", claim.run_id)
     finally:
@@ -156,7 +159,7 @@ class Driver:
         if held:
             steps.hold(self.claim, held)
         for step in sorted(ready, key=lambda step: step.seq):
-            if self.claim.asked or self.claim.frozen:
+            if self.claim.asked or self.claim.frozen or keeper().stopping.is_set():
                 return True
             self.perform(step)
         return not self.claim.open
@@ -248,7 +251,7 @@ class Driver:
             action = replace(action, arguments=given["arguments"])  # a person had edited them
             action = planning.replace_said(action, step.spec) if step.spec else action
         if action.writes and stored.due_at is None and not self.is_repeatable(step):
-            unknown = "The worker died between the intent and the outcome; nobody knows whether this happened."
+            unknown = "The worker ended between the intent and the outcome; nobody knows whether this happened."
             doubt = Result("in_doubt", error_class="in_doubt", error=unknown)
             steps.outcome(self.claim, replace(step, action=action), doubt)
             return None

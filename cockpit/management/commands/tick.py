@@ -1,5 +1,6 @@
 """`manage.py tick`: keeps time for the fleet until it is told to stop."""
 
+import os
 import signal
 import threading
 from argparse import ArgumentParser
@@ -8,6 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from cockpit.ticking import DEMO, JOBS, tick
+
+LAST_JOB_SECONDS = 10
 
 
 class Command(BaseCommand):
@@ -20,8 +23,16 @@ class Command(BaseCommand):
         parser.add_argument("--demo", action="store_true", help="let work come in at the demo company")
 
     def handle(self, *args: Any, demo: bool, **options: Any) -> None:
-        """Tick until SIGTERM or Ctrl-C."""
+        """Tick until SIGTERM or Ctrl-C. What waits for a server that does not answer is left after a while, or when
+        asked again: every job is a transaction, and another tick does it."""
         stopping = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set())
+
+        def stop(*_: object) -> None:
+            if stopping.is_set():
+                os._exit(0)
+            stopping.set()
+            signal.alarm(LAST_JOB_SECONDS)
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, stop)
         tick(stopping, (*JOBS, DEMO) if demo else JOBS)

@@ -65,3 +65,23 @@ def post(context: ToolContext, text: str, seconds: float = 0.0) -> dict[str, Any
 def pay(context: ToolContext, text: str, seconds: float = 0.0) -> dict[str, Any]:
     """Pay somebody, once a person has agreed."""
     return _act(context, "pay", text, seconds)
+
+
+@tool(
+    "world.carve",
+    tier=1,
+    timeout=None,
+    writes=True,
+    idempotent=True,
+    says=lambda text: f"Carve “{text}”",
+    touches=_touches,
+)
+def carve(context: ToolContext, text: str, seconds: float) -> dict[str, Any]:
+    """Carve it in stone: the first time nobody can call the mason back, later he finds it half done."""
+    return _act(context, "carve", text, seconds if context.attempt == 1 else 0.0)
+
+
+@tool("world.shout", tier=1, timeout=None, writes=True, says=lambda text: f"Shout “{text}”", touches=_touches)
+def shout(context: ToolContext, text: str, seconds: float) -> dict[str, Any]:
+    """Shout it across the valley, which takes its time and cannot be taken back."""
+    return _act(context, "shout", text, seconds)
