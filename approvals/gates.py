@@ -7,12 +7,13 @@ a reviewer. Whatever a person was asked about, for whatever reason, is verified 
 from agents.contracts import ALLOW, Action, Stance, Tier, Verdict
 from approvals import integrity
 
-NAME = "tier"
+NAME, UNSURE = "tier", "confidence"
 ASSISTED, MANUAL = int(Tier.ASSISTED), int(Tier.MANUAL)
 
 
 class TierGate:
-    """Tier 3 waits for an approval, tier 4 for the person who does it. `ask` stands on the engine's hot path."""
+    """Tier 3 waits for an approval, tier 4 for the person who does it, and so does a write whose confidence is below
+    the release's threshold. `ask` stands on the engine's hot path."""
 
     def ask(self, action: Action) -> Verdict:
         """Allow what an agent may do alone; hold the rest."""
@@ -21,6 +22,12 @@ class TierGate:
         if action.tier >= MANUAL:
             reason = f"{action.name} is manual (tier 4): the agent prepares it, a person does it and posts the outcome."
             return Verdict(Stance.HOLD, NAME, reason, {"manual": True})
+        if action.tier < ASSISTED:
+            value = action.confidence.value
+            how_sure = "not known" if value is None else f"{value:.2f}"
+            least = action.facts["confidence_threshold"]
+            reason = f"Its confidence is {how_sure}; below {least:g} a person looks before {action.name} happens."
+            return Verdict(Stance.HOLD, UNSURE, reason)
         reason = f"{action.name} is assisted (tier 3): a person approves it before it happens."
         return Verdict(Stance.HOLD, NAME, reason)
 
@@ -32,4 +39,12 @@ class TierGate:
 
 def needs_person(action: Action) -> bool:
     """Whether an agent may not do this alone."""
-    return action.tier >= ASSISTED and action.kind == "tool" and action.environment != "sandbox"
+    if action.kind != "tool" or action.environment == "sandbox":
+        return False
+    return action.tier >= ASSISTED or is_unsure(action)
+
+
+def is_unsure(action: Action) -> bool:
+    """Whether a write is less certain than the release demands; unknown is below every threshold."""
+    threshold = action.facts.get("confidence_threshold")
+    return threshold is not None and action.writes and action.confidence.below(threshold)

@@ -29,6 +29,7 @@ from agents import errors
 from agents.audit.api import router as audit
 from agents.people.api import Credentials
 from agents.registry.api import router as agents
+from agents.runs import override_api as overrides
 from agents.runs.api import freezes, runs
 from approvals.api import router as approvals
 from cockpit import refusals
@@ -290,8 +291,8 @@ def _refuse_unknown(view: Callable[..., Any]) -> Callable[..., Any]:
 
 api.add_decorator(_refuse_unknown, mode="operation")
 for _prefix, _routers in {
-    "/runs": [runs],
-    "/agents": [agents, freezes],
+    "/runs": [runs, overrides.of_runs],
+    "/agents": [agents, freezes, overrides.of_agents],
     "/fleet": [fleet],
     "/approvals": [approvals],
     "/costs": [costs],

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from django.db import connection
 
-from agents.runs import hotpath, interventions, recovery, rollups
+from agents.runs import hotpath, interventions, overriding, recovery, rollups
 from cockpit.brambleway import work
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ JOBS = (
     Job("dead drivers", 2.0, recovery.release_dead),
     Job("sweep", 2.0, recovery.sweep),
     Job("deadlines", 2.0, interventions.overdue),
+    Job("overrides", 2.0, overriding.expire),
     Job("rollups", 2.0, rollups.roll_up),
 )
 

@@ -43,9 +43,20 @@ OPEN = {
 # Doors where everybody changes what is theirs alone.
 OWN = {"me", "password", "logout"}
 # What every change may need; a door takes what it knows.
-WORDS = {"reason": "To see what happens.", "answer": "approve", "objective": "Look at the ticket.", "agent": "till"}
+WORDS = {
+    "reason": "To see what happens.",
+    "answer": "approve",
+    "objective": "Look at the ticket.",
+    "agent": "till",
+    "parameter": "limits.steps",
+    "value": "5",
+}
 BODIES = {  # the API refuses what it does not know, and says so before it looks for anything
     "api/v1/runs": {"agent": "till", "objective": "Look at the ticket."},
+    "api/v1/runs/<run_id>/overrides": {"parameter": "limits.steps", "value": 5, "reason": "It goes in circles."},
+    "api/v1/agents/<slug>/overrides": {"parameter": "limits.steps", "value": 5, "reason": "They go in circles."},
+    "DELETE api/v1/runs/<run_id>/overrides": {"parameter": "limits.steps"},
+    "DELETE api/v1/agents/<slug>/overrides": {"parameter": "limits.steps"},
     "api/v1/approvals/<approval_id>/decision": {"answer": "approve", "reason": "The photo shows it."},
 }
 
@@ -69,7 +80,8 @@ class Door:
         if not self.route.startswith(API):
             return client.generic(method, self.path(samples), _form(), content_type="application/x-www-form-urlencoded")
         changes = method != "GET"
-        body = json.dumps(BODIES.get(self.route, {"reason": WORDS["reason"]})) if changes else ""
+        usual = BODIES.get(self.route, {"reason": WORDS["reason"]})
+        body = json.dumps(BODIES.get(f"{method} {self.route}", usual)) if changes else ""
         return client.generic(method, self.path(samples), body, content_type="application/json")
 
 

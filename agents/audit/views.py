@@ -28,7 +28,7 @@ FILTERS = {
     "by": "by_name__iexact",
     "subject": "subject_id",
 }
-SHOWN = ("failure_class", "version", "answer", "role", "team", "address")
+SHOWN = ("change", "failure_class", "version", "answer", "role", "team", "address")
 """What of an entry's detail a person wants to read in a list; the API has all of it."""
 
 

@@ -18,6 +18,7 @@ class Permission(StrEnum):
     SEE = "see"
     START = "start runs"
     STEER = "steer runs and agents"
+    SPEND = "allow spending"
     DECIDE = "decide approvals"
     PUBLISH = "publish releases"
     ADMINISTER = "administer people"
@@ -38,6 +39,7 @@ GRANTS: dict[Permission, frozenset[str]] = {
     Permission.SEE: frozenset(Role.values),
     Permission.START: frozenset({Role.OPERATOR, Role.ADMIN}),
     Permission.STEER: frozenset({Role.OPERATOR, Role.GOVERNANCE, Role.ADMIN}),
+    Permission.SPEND: frozenset({Role.MANAGER, Role.GOVERNANCE, Role.ADMIN}),
     Permission.DECIDE: frozenset({Role.REVIEWER, Role.ADMIN}),
     Permission.PUBLISH: frozenset({Role.GOVERNANCE, Role.ADMIN}),
     Permission.ADMINISTER: frozenset({Role.ADMIN}),

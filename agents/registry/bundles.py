@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
 from agents import errors
+from agents.registry import variables
 from agents.registry.declarations import alike
 
 Json = dict[str, Any]
@@ -65,6 +66,7 @@ def _tried(settings: Json) -> Json:
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Dollars = Annotated[Decimal, Field(gt=0), PlainSerializer(str)]
+Variable = Annotated[str, AfterValidator(variables.named)]
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 
 
@@ -105,6 +107,12 @@ class Limits(Written):
     model_timeout_s: Seconds | None = None
 
 
+class Thresholds(Written):
+    """Below which a person looks first."""
+
+    confidence: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
 class Stage(Written):
     """One tool of a scripted pipeline."""
 
@@ -125,6 +133,8 @@ class Bundle(Written):
     tiers: dict[str, Annotated[int, Field(ge=1, le=4)]] = {}
     limits: Limits = Limits()
     settings: Annotated[Json, AfterValidator(_tried)] = {}
+    thresholds: Thresholds | None = None
+    variables: dict[Variable, str] | None = None
     pipeline: list[Stage] | None = None
     simulated: Json | None = None
     tool_types: Json | None = None
@@ -146,7 +156,7 @@ def checked(bundle: Json) -> Json:
     try:
         content = Bundle.model_validate(bundle, strict=False)
     except ValidationError as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     kept: Json = content.model_dump(mode="json", exclude_none=True)
     kept["agent"]["name"] = content.agent.name or content.agent.slug.replace("-", " ").replace("_", " ").capitalize()
     _check_together(kept)
@@ -167,6 +177,7 @@ def _check_together(bundle: Json) -> None:
         )
     if twice := next((name for name in tools if tools.count(name) > 1), None):
         raise errors.Invalid(f"tools names {twice} twice.", field="tools")
+    variables.check(bundle)
     used = {f"[tiers] {name}": name for name in bundle["tiers"]}
     used |= {f"[[pipeline]] number {number}": one["tool"] for number, one in enumerate(bundle.get("pipeline", []), 1)}
     for place, name in used.items():
@@ -189,10 +200,11 @@ def _refuse_secrets(value: Any, path: tuple[str, ...]) -> None:
         _refuse_secrets(inner, (*path, str(key)))
 
 
-def _refusal(error: ValidationError) -> errors.Invalid:
-    """The first thing that is wrong; a misspelt key explains what is missing elsewhere, so it comes first."""
+def refusal(error: ValidationError, *, inside: str = "") -> errors.Invalid:
+    """The first thing that is wrong; a misspelt key explains what is missing elsewhere, so it comes first. `inside` is
+    the table that was checked by itself."""
     found = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
-    path = tuple(str(part) for part in found["loc"])
+    path = (*([inside] if inside else []), *(str(part) for part in found["loc"]))
     field = ".".join(part for part in path if not part.isdigit())
     if found["type"] == "extra_forbidden":
         known = list(_keys(path[:-1]))
@@ -216,6 +228,7 @@ def _keys(path: tuple[str, ...]) -> list[str]:
         ("agent",): AgentTable,
         ("models",): ModelTable,
         ("limits",): Limits,
+        ("thresholds",): Thresholds,
         ("pipeline",): Stage,
     }
     return list(tables[tuple(part for part in path if not part.isdigit())].model_fields)
@@ -225,7 +238,7 @@ def _place(path: tuple[str, ...]) -> str:
     """`[agent] owner`, `[[models]] number 2, base_url`, `version`: as it is written in the file."""
     table, rest = path[0], path[1:]
     if not rest:
-        return table if table not in {"agent", "limits", "settings"} else f"[{table}]"
+        return table if table not in {"agent", "limits", "settings", "thresholds", "variables"} else f"[{table}]"
     if rest[0].isdigit():
         number = f"[[{table}]] number {int(rest[0]) + 1}" if table in {"models", "pipeline"} else f"{table} {rest[0]}"
         return ", ".join((number, *rest[1:]))

@@ -156,7 +156,7 @@ def wait_until(claim: Claim, wait: Wait, *, seq: int) -> bool:
     row: dict[str, Any] = {"run": claim.run_id, "token": claim.token, "seq": seq, "turn": seq}
     row |= {"kind": "wait", "name": "wait"}
     row |= {"state": "done", "tier": None, "call_id": "", "says": hotpath.text(wait.why), "started_at": at}
-    row |= {"finished_at": at, "error_class": "", "error": "", "output": None}
+    row |= {"finished_at": at, "error_class": "", "error": "", "output": None, "in_force": None}
     with steps.database():
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
         if claim.asked or claim.frozen:

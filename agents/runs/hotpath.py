@@ -68,7 +68,7 @@ ON CONFLICT (name) DO UPDATE SET seen_at = now(), driving = EXCLUDED.driving
 
 HISTORY = """
 SELECT s.seq, s.turn, s.kind, s.name, s.state, s.attempt, s.call_id, s.error_class, s.error, s.answer,
-    s.started_at IS NOT NULL, s.due_at, s.compensates, p.input, p.output
+    s.started_at IS NOT NULL, s.due_at, s.compensates, s.tier, p.input, p.output
 FROM agents_step s LEFT JOIN agents_steppayload p ON p.run_id = s.run_id AND p.seq = s.seq
 WHERE s.run_id = %(run)s ORDER BY s.seq
 """
@@ -81,10 +81,10 @@ WITH run AS (
     WHERE id = %(run)s AND lease_token = %(token)s AND state IN ('running', 'compensating') FOR NO KEY UPDATE
 ), step AS (
     INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, tier, call_id, says, started_at,
-        finished_at,
-        error_class, error)
+        finished_at, error_class, error, in_force)
     SELECT %(run)s, %(seq)s, %(turn)s, agent_id, %(kind)s, %(name)s, %(state)s, %(tier)s, %(call_id)s, %(says)s,
-        %(started_at)s, %(finished_at)s, %(error_class)s, %(error)s FROM run
+        %(started_at)s, %(finished_at)s, %(error_class)s, %(error)s, %(in_force)s::jsonb
+    FROM run
 ), payload AS (
     INSERT INTO agents_steppayload (run_id, seq, input, output)
     SELECT %(run)s, %(seq)s, %(input)s::jsonb, %(output)s::jsonb FROM run

@@ -1,5 +1,7 @@
 """Taking a run to drive it: the claim, what it is about, and what it has done so far."""
 
+import math
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -8,6 +10,7 @@ from uuid import UUID
 
 from agents.contracts import Assignment, Event, Json
 from agents.models import Recording, Release
+from agents.registry import variables
 from agents.runs import hotpath
 from agents.runs.keeper import keeper
 
@@ -23,6 +26,7 @@ class Held:
     is_under_way: bool = False
     due_at: datetime | None = None
     error_class: str = ""
+    tier: int | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +62,9 @@ class Claim:
     release: "Content"
     frozen: bool = False
     told_at: float = 0.0
+    tuned: int = 0
+    tuned_until: float = math.inf
+    overrides: tuple[Json, ...] = ()
     history: dict[int, Event] = field(default_factory=dict)
     open: dict[int, Held] = field(default_factory=dict)
 
@@ -66,13 +73,18 @@ class Claim:
         """The state of a run that is being driven."""
         return "running" if self.ending is None else "compensating"
 
+    @property
+    def is_untuned(self) -> bool:
+        """Whether its parameters have been changed, or are changed back by now, since `tuning.tune` looked."""
+        return self.tuning != self.tuned or time.monotonic() >= self.tuned_until
+
     def assignment(self) -> Assignment:
         """What the program is told besides history."""
         given = self.input
         if "recording" in given:
             given = recording(UUID(given["recording"]))
         seed = self.run_id.int & 0x7FFFFFFF
-        return Assignment(self.run_id, self.objective, given, self.release.bundle, seed)
+        return Assignment(self.run_id, self.objective, given, variables.filled(self.release.bundle), seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +132,11 @@ def recall(claim: Claim) -> None:
     claim.open.clear()
     for row in hotpath.rows(hotpath.HISTORY, {"run": claim.run_id}):
         seq, turn, kind, name, state, attempt, call_id, error_class, error, answer, begun, due_at, *payload = row
-        _, given, output = payload
+        _, tier, given, output = payload
         claim.history[seq] = Event(seq, turn, kind, name, state, given, output, error, call_id)
         if state in ("held", "intended", "in_doubt"):
-            claim.open[seq] = Held(state, attempt, answer, state == "intended" and begun, due_at, error_class)
+            is_under_way = state == "intended" and begun
+            claim.open[seq] = Held(state, attempt, answer, is_under_way, due_at, error_class, tier)
     stored = len(claim.history) - len(claim.open)
     if stored > claim.steps_done:  # the driver before got somewhere: it did not die of this run
         claim.deaths = 0

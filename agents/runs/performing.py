@@ -20,6 +20,7 @@ from agents.contracts import (
     UseTool,
 )
 from agents.llm import estimates, gateway
+from agents.models import Step
 from agents.runs import gates, postponing, retrying, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
@@ -209,12 +210,13 @@ def bill_lost(claim: Claim, step: Planned) -> None:
     """A driver died while a model worked: that call may be charged for, so it is booked as estimated before another
     one."""
     assert isinstance(step.ask, AskModel)
-    chain = claim.release.bundle.get("models") or [{"provider": "", "model": ""}]
+    asked = Step.objects.filter(run_id=claim.run_id, seq=step.seq)  # by its intent: another model may be the first now
+    provider, model = asked.values_list("provider", "model").get()
     usage = estimates.of_request(step.ask.messages)
     at = steps.now()
-    price = gates.pricer()(chain[0]["provider"], chain[0]["model"], usage, at)
+    price = gates.pricer()(provider, model, usage, at)
     number = (step.attempt - 1) * GATEWAY_ATTEMPTS
-    steps.book_lost(claim, billed(claim, step, number, chain[0]["provider"], chain[0]["model"], usage, price, at))
+    steps.book_lost(claim, billed(claim, step, number, provider, model, usage, price, at))
 
 
 def billed(

@@ -70,6 +70,8 @@ def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | t
         failure = Result("failed", error_class="invalid_arguments", error=error.message)
         return Planned(seq, turn, ask, action, spec), failure
     action = act(claim, seq, "tool", spec.name, arguments, tier=tier, writes=spec.writes, ask=ask)
+    if threshold := bundle.get("thresholds"):
+        action.facts["confidence_threshold"] = threshold.get("confidence")
     try:
         return Planned(seq, turn, ask, described(action, spec), spec)
     except errors.OutsideError as error:

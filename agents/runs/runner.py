@@ -15,7 +15,7 @@ from django.db import connection
 from agents import errors, signals
 from agents.cancellation import Cancellation
 from agents.contracts import Answer, AskModel, Event, Finish, Stance, Turn, UseTool, Wait
-from agents.runs import ending, gates, hotpath, lease, performing, planning, programs, steps
+from agents.runs import ending, gates, hotpath, lease, performing, planning, programs, steps, tuning
 from agents.runs.keeper import keeper
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
@@ -60,7 +60,7 @@ class Driver:
         self.claim = claim
         self.cancellation = cancellation
         self.program = programs.load(claim.release.program)
-        self.assignment = claim.assignment()
+        self.assignment = tuning.tune(claim)
         self.is_whole_turn = claim.token == 1  # nobody left half a turn behind
         self.stopped: tuple[Planned, Answer] | None = None
         self.yield_after = claim.steps_done + YIELD_STEPS
@@ -74,6 +74,8 @@ class Driver:
             ending.fail(self.claim, "poisoned", f"{self.claim.deaths} drivers in a row died on this run.")
             return
         while not self.must_stop() and not ending.wait_on(self.claim):
+            if self.claim.is_untuned:
+                self.assignment = tuning.tune(self.claim)
             start, asked = self.next_turn()
             if asked and isinstance(asked[0], Finish):
                 ending.finish(self.claim, asked[0])
@@ -159,10 +161,18 @@ class Driver:
         if held:
             steps.hold(self.claim, held)
         for step in sorted(ready, key=lambda step: step.seq):
-            if self.claim.asked or self.claim.frozen or keeper().stopping.is_set():
-                return True
+            if self.is_wanted():
+                break
             self.perform(step)
+        if self.is_wanted():
+            self.is_whole_turn = False  # what is left of it is planned anew, by whoever drives then
+            return True
         return not self.claim.open
+
+    def is_wanted(self) -> bool:
+        """Whether something comes before the rest of a turn: people, other parameters, the end of this worker."""
+        claim = self.claim
+        return bool(claim.asked or claim.frozen or claim.is_untuned or keeper().stopping.is_set())
 
     def rests(self) -> bool:
         """Sit out a moment before the next try: it would pass while the run is put away and fetched again."""
@@ -219,7 +229,8 @@ class Driver:
             if answer.arguments is not None:
                 action = replace(action, arguments=answer.arguments)
                 action = planning.replace_said(action, step.spec) if step.spec else action
-            return replace(step, action=action, attempt=again)
+            # A person was asked at the stored tier; that an override ended since takes nothing of that back.
+            return replace(step, action=replace(action, tier=max(action.tier, stored.tier or 0)), attempt=again)
         steps.close(self.claim, replace(step, action=action), answer)
         return None
 
@@ -256,7 +267,7 @@ class Driver:
             steps.outcome(self.claim, replace(step, action=action), doubt)
             return None
         if stored.answer:
-            action = replace(action, answer=Answer(**stored.answer))
+            action = replace(action, answer=Answer(**stored.answer), tier=max(action.tier, stored.tier or 0))
         return replace(step, action=action, attempt=step.attempt + 1)
 
 
@@ -268,13 +279,20 @@ def exceeded(claim: Claim) -> tuple[str, str] | None:
         return "deadline", f"The deadline was {claim.deadline_at:%Y-%m-%d %H:%M:%S} UTC."
     most = limits.get("steps", MOST_STEPS)
     if claim.steps_done >= most:
-        return "steps", f"The release allows {most} steps."
+        return "steps", f"{allows(claim, 'steps')} {most} steps."
     used = claim.tokens_in + claim.tokens_out
     if "tokens" in limits and used >= limits["tokens"]:
-        return "tokens", f"The release allows {limits['tokens']} tokens; {used} are used."
+        return "tokens", f"{allows(claim, 'tokens')} {limits['tokens']} tokens; {used} are used."
     if "cost_usd" in limits and claim.cost >= Decimal(str(limits["cost_usd"])):
-        return "cost", f"The release allows ${limits['cost_usd']}; ${claim.cost:f} is spent."
+        return "cost", f"{allows(claim, 'cost_usd')} ${limits['cost_usd']}; ${claim.cost:f} is spent."
     seconds = (at - claim.started_at).total_seconds()
     if "wall_s" in limits and seconds >= limits["wall_s"]:
-        return "wall_time", f"The release allows {limits['wall_s']} s from the first step; {seconds:.0f} s have passed."
+        most = f"{limits['wall_s']} s from the first step"
+        return "wall_time", f"{allows(claim, 'wall_s')} {most}; {seconds:.0f} s have passed."
     return None
+
+
+def allows(claim: Claim, limit: str) -> str:
+    """Whose limit it is."""
+    is_changed = any(override["parameter"] == f"limits.{limit}" for override in claim.overrides)
+    return "An override allows" if is_changed else "The release allows"

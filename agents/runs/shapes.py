@@ -181,6 +181,7 @@ class StepOut(Out):
     cost_kind: Words
     error_class: Words
     error: Words
+    in_force: dict[str, Any] | None
     input: Any = None
     output: Any = None
     touches: list[TouchOut]

@@ -140,6 +140,7 @@ def checkpoint(claim: Claim, step: Planned, result: Result) -> None:
             "finished_at": finished,
             "error_class": hotpath.text(result.error_class, most=60),
             "error": hotpath.text(result.error),
+            "in_force": hotpath.to_json(in_force(claim, step)) if claim.overrides else None,
             "input": hotpath.to_json(step.given),
             "output": hotpath.to_json(result.output),
         },
@@ -181,7 +182,7 @@ def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None =
         "confidence_source": action.confidence.source.value,
         "gate": verdict.gate if verdict else "",
         "gate_reason": verdict.reason if verdict else "",
-        "in_force": hotpath.to_json({"release": claim.release.version, **in_force(step)}),
+        "in_force": hotpath.to_json(in_force(claim, step)),
         "started_at": None if state == "held" or recorded else now(),  # a recorded step began when its source says
         "simulated": bool(chain and chain[0].get("provider") == "simulated")
         or (claim.environment == "sandbox" and action.writes),
@@ -194,17 +195,20 @@ def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None =
         cursor.execute(hotpath.PAYLOAD_IN, {"run": claim.run_id, "seq": step.seq, "input": hotpath.to_json(step.given)})
 
 
-def in_force(step: Planned) -> dict[str, Any]:
-    """The parameters a step runs with, for whoever asks later."""
-    if not isinstance(step.ask, AskModel):
-        return {}
-    return {key: value for key, value in step.ask.settings.items() if key != "simulated"}
+def in_force(claim: Claim, step: Planned) -> dict[str, Any]:
+    """The parameters a step runs with, for whoever asks later; those that people had changed with who changed them."""
+    settings = step.ask.settings if isinstance(step.ask, AskModel) else {}
+    known: dict[str, Any] = {"release": claim.release.version}
+    known |= {key: value for key, value in settings.items() if key != "simulated"}
+    return known | {"overrides": list(claim.overrides)} if claim.overrides else known
 
 
 def hold(claim: Claim, held: list[tuple[Planned, Verdict]]) -> None:
     """Store the held steps of one turn and announce them, all or none."""
     with database():
         heed(claim, hotpath.fenced(guard(claim)))
+        if claim.is_untuned:  # they are judged anew
+            return
         for step, verdict in held:
             insert(claim, step, "held", verdict=verdict)
             signals.step_held.send(Planned, action=step.action, verdict=verdict)
@@ -218,7 +222,7 @@ def intend(claim: Claim, step: Planned) -> bool:
     touches = touched(claim, step)
     with database():
         heed(claim, hotpath.fenced(guard(claim)))
-        if claim.asked or claim.frozen:
+        if claim.asked or claim.frozen or claim.is_untuned:
             return False
         gates.admit(step.action)
         insert(claim, step, "intended")
