@@ -27,6 +27,7 @@ class Job:
 
 JOBS = (
     Job("dead drivers", 2.0, recovery.release_dead),
+    Job("lost messages", 2.0, recovery.ring_again),
     Job("sweep", 2.0, recovery.sweep),
     Job("deadlines", 2.0, interventions.overdue),
     Job("overrides", 2.0, overriding.expire),

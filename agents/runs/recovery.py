@@ -4,11 +4,15 @@ work.
 Called by the tick every two seconds; any number of ticks may run side by side (`SKIP LOCKED`).
 """
 
-from uuid import UUID
+from collections.abc import Sequence
+
+from psycopg.rows import TupleRow
 
 from agents import signals
 from agents.models import Run
-from agents.runs import holders, hotpath
+from agents.runs import courier, holders, hotpath
+
+MOST_LOST = 50_000
 
 WAKE = """
 -- Timers that are due.
@@ -52,17 +56,27 @@ def release_dead() -> int:
     """Take the leases of processes of this machine that have certainly ended, without waiting for them to run out,
     and ring for their runs; how many there were."""
     dead = [holder for (holder,) in hotpath.rows(HOLDERS, {}) if holders.is_dead(holder)]
-    released = hotpath.rows(RELEASE, {"dead": dead}) if dead else []
-    for run_id, queue in released:
-        signals.run_ready.send(Run, run_id=run_id, queue=queue)
-    return len(released)
+    return _ring(hotpath.rows(RELEASE, {"dead": dead})) if dead else 0
+
+
+def ring_again() -> int:
+    """Where Redis has lost its messages, ring for everything at once: nobody need wait for the sweep's patience, which
+    has grown where many runs were waiting for few workers. How many were rung."""
+    if not courier.has_lost_everything():
+        return 0
+    return _ring(hotpath.rows(RING, {"limit": MOST_LOST, "patience": 0}))
 
 
 def sweep(*, patience: float = 4.0, limit: int = 500) -> int:
     """Wake what is due and ring what nobody drives; how many were rung. `patience` in seconds before the first ring."""
-    ready: list[tuple[UUID, str]] = []
-    for statement in (WAKE, RING):
-        ready += hotpath.rows(statement, {"limit": limit, "patience": patience})
+    params = {"limit": limit, "patience": patience}
+    woken = hotpath.rows(WAKE, params)
+    if not courier.is_there():
+        return 0  # nobody would hear; what was woken is rung by a later sweep
+    return _ring(woken + hotpath.rows(RING, params))
+
+
+def _ring(ready: Sequence[TupleRow]) -> int:
     for run_id, queue in ready:
         signals.run_ready.send(Run, run_id=run_id, queue=queue)
     return len(ready)

@@ -1,0 +1,52 @@
+"""Redis may lose every message, or be away: what was rung in vain is rung again, and nobody rings for the deaf."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from django.conf import settings
+from django.db.models.functions import Now
+
+from agents.models import Run, User
+from agents.runs import recovery
+from cockpit.servers import free_port
+from tests import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def letters() -> Iterator[redis.Redis]:
+    """The post box of the courier, which has already been looked into."""
+    box = redis.Redis.from_url(settings.REDIS_URL)
+    box.flushdb()
+    recovery.ring_again()
+    yield box
+    box.close()
+
+
+@pytest.fixture
+def queued(letters: redis.Redis, olga: User) -> list[Run]:
+    """Runs that have waited long for a worker: the next ring is minutes away."""
+    runs = [factories.run(factories.agent(), by=olga) for _ in range(3)]
+    Run.objects.update(rings=6, rung_at=Now())
+    assert letters.llen("model") == 3
+    return runs
+
+
+def test_lost_messages_are_rung_again_at_once_however_often_it_had_rung_before(letters, queued):
+    assert recovery.ring_again() == 0
+    letters.flushall()
+    assert recovery.sweep() == 0, "its patience alone would take minutes"
+    assert recovery.ring_again() == len(queued)
+    assert letters.llen("model") == len(queued)
+    assert recovery.ring_again() == 0, "once for each loss"
+
+
+def test_while_nobody_hears_nothing_is_rung_and_no_patience_grows(settings, letters, queued):
+    Run.objects.update(rings=0, rung_at=None, changed_at="2026-01-01T00:00:00Z")
+    there, settings.REDIS_URL = settings.REDIS_URL, f"redis://127.0.0.1:{free_port()}/0"
+    assert (recovery.sweep(), recovery.ring_again()) == (0, 0)
+    assert set(Run.objects.values_list("rings", "rung_at")) == {(0, None)}
+    settings.REDIS_URL = there
+    assert recovery.sweep() == len(queued)
