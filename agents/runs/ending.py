@@ -11,7 +11,7 @@ from agents import signals
 from agents.audit import log as audit
 from agents.audit.transactions import CurrentXidNumber
 from agents.contracts import Answer, Finish, Wait
-from agents.models import Control, Run, Step
+from agents.models import Control, Run, Step, StepAttempt
 from agents.runs import hotpath, lease, performing, retrying, steps
 from agents.runs.lease import Claim, Held
 from agents.runs.steps import Planned
@@ -185,12 +185,22 @@ def wait_on(claim: Claim) -> bool:
 
 
 def close_open_steps(run_id: UUID, *, reason: str) -> None:
-    """Withdraw what was held or in doubt: the question no longer matters. Call inside a transaction."""
-    open_steps = Step.objects.filter(run_id=run_id, state__in=["held", "intended", "in_doubt"])
-    for seq in list(open_steps.values_list("seq", flat=True)):
-        signals.step_closed.send(Run, run_id=run_id, seq=seq, reason=reason)
-    closed = {"state": "cancelled", "finished_at": timezone.now(), "xid": CurrentXidNumber()}
+    """Withdraw what was held, in doubt or to be tried again. What may have happened by then is kept as such. Call
+    inside a transaction."""
     unknown = f"{reason} Whether it had happened by then, nobody knows."
-    acted = open_steps.filter(writes=True, state__in=["intended", "in_doubt"], due_at=None)  # due: it had not happened
-    acted.update(error_class="in_doubt", error=unknown, **closed)
-    open_steps.update(error=reason, **closed)
+    for step in Step.objects.filter(run_id=run_id, state__in=["held", "intended", "in_doubt"]):
+        signals.step_closed.send(Run, run_id=run_id, seq=step.seq, reason=reason)
+        why = {"error_class": "in_doubt", "error": unknown} if may_have_happened(step) else {"error": reason}
+        closed = {"state": "cancelled", "finished_at": timezone.now(), "due_at": None, "xid": CurrentXidNumber()}
+        Step.objects.filter(run_id=run_id, seq=step.seq).update(**closed, **why)
+
+
+def may_have_happened(step: Step) -> bool:
+    """Whether an open step may have acted. One that is to be tried again has not, if every try of it is known to have
+    come to nothing: a driver may have died, or an answer may have been lost, before the last one."""
+    if not step.writes or step.state == "held":
+        return False
+    if step.due_at is None:
+        return True
+    tries = StepAttempt.objects.filter(run_id=step.run_id, seq=step.seq)
+    return tries.exclude(error_class__in=performing.UNCLEAR).count() < step.attempt

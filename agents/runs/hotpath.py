@@ -136,8 +136,8 @@ WITH run AS (
         provider = COALESCE(%(provider)s, provider), model = COALESCE(%(model)s, model),
         started_at = COALESCE(%(started_at)s, started_at),
         tokens_in = %(tokens_in)s, tokens_out = %(tokens_out)s, cache_read = %(cache_read)s,
-        cache_write = %(cache_write)s, cost = %(cost)s, cost_kind = %(cost_kind)s, xid =
-            pg_current_xact_id()::text::bigint
+        cache_write = %(cache_write)s, cost = %(cost)s, cost_kind = %(cost_kind)s, due_at = NULL,
+        xid = pg_current_xact_id()::text::bigint
     WHERE run_id = %(run)s AND seq = %(seq)s AND EXISTS (SELECT 1 FROM run)
 ), payload AS (
     INSERT INTO agents_steppayload (run_id, seq, output) SELECT %(run)s, %(seq)s, %(output)s::jsonb FROM run

@@ -10,8 +10,9 @@ import pytest
 from django.utils import timezone
 
 from agents import errors
+from agents.contracts import ALLOW, Action, Verdict
 from agents.models import Release, Run, Step, StepAttempt, User
-from agents.runs import interventions, recovery, retrying, runner
+from agents.runs import gates, interventions, recovery, retrying, runner
 from approvals.decisions import decide
 from approvals.models import Approval
 from finops.models import LedgerEntry
@@ -151,7 +152,48 @@ def test_cancelled_while_it_waits_for_the_next_try_nothing_is_in_doubt(begin: Be
     run = drive(begin("test.call", moods="busy"))
     interventions.cancel(run, by=olga, reason="No longer needed.", request_id=uuid4())
     run.refresh_from_db()
-    assert (run.state, run.steps.get().state, run.steps.get().error_class) == ("cancelled", "cancelled", "busy")
+    step = run.steps.get()
+    assert (run.state, step.state, step.error_class, step.due_at) == ("cancelled", "cancelled", "busy", None)
+
+
+@pytest.mark.parametrize("moods", ["lost", "lost busy"])
+def test_cancelled_while_a_lost_answer_is_to_be_asked_for_again_it_may_have_happened(
+    begin: Begin, olga: User, moods: str
+) -> None:
+    run = drive(begin("test.book", moods=moods))
+    if moods != "lost":
+        let_time_pass(run)
+        drive(run)
+    interventions.cancel(run, by=olga, reason="No longer needed.", request_id=uuid4())
+    step = run.steps.get()
+    assert (step.state, step.error_class, step.due_at) == ("cancelled", "in_doubt", None)
+    assert step.error == "The run was cancelled. Whether it had happened by then, nobody knows."
+
+
+class OnceOnly:
+    """A gate that has let enough through."""
+
+    left = 1
+
+    def ask(self, action: Action) -> Verdict:
+        return ALLOW
+
+    def admit(self, action: Action) -> None:
+        OnceOnly.left -= 1
+        if OnceOnly.left < 0:
+            raise errors.Conflict("That was enough.")
+
+
+def test_what_a_gate_refuses_at_the_next_try_is_not_said_to_be_tried_again(begin: Begin, settings: Any) -> None:
+    settings.AGENT_GATES = [f"{__name__}.OnceOnly"]
+    gates.gates.cache_clear()
+    try:
+        run = drive(begin("test.call", moods="busy"))
+        let_time_pass(run)
+        step = drive(run).steps.get()
+    finally:
+        gates.gates.cache_clear()
+    assert (run.state, step.state, step.error, step.due_at) == ("completed", "refused", "That was enough.", None)
 
 
 def test_paused_while_it_waits_it_tries_again_when_resumed(begin: Begin, olga: User) -> None:
