@@ -1,7 +1,8 @@
 """Doing what was planned and allowed: asking a model, using a tool. No transaction is open while the outside world
 works."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,16 +20,19 @@ from agents.contracts import (
     Usage,
     UseTool,
 )
-from agents.llm import estimates, gateway
-from agents.models import Step
+from agents.llm import breakers, estimates, gateway
+from agents.models import Agent, Step
 from agents.runs import gates, postponing, retrying, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
 from agents.tools import invocation
+from agents.tools.catalogue import ToolSpec
 from agents.tools.context import ToolContext
 
 UNCLEAR = frozenset({"timeout", "cancelled", "connection", "result"})
 """Ways to fail after which the other side may have acted: no answer came, or one that cannot be kept."""
+UNTRIED = frozenset({retrying.CAPACITY, "breaker_open"})
+"""Refusals of our own: nobody outside was asked, so they are no try."""
 GATEWAY_ATTEMPTS = 100  # calls of one step attempt are booked under numbers of their own, this far apart
 
 
@@ -85,9 +89,43 @@ def is_unclear(result: Result) -> bool:
 
 
 def use(claim: Claim, step: Planned, cancellation: Cancellation) -> Result:
-    """Call a tool; a failure is data for the program, not an exception."""
+    """Call a tool, unless its breaker is open; a failure is data for the program, not an exception."""
     assert step.spec is not None
-    context = ToolContext(
+    started = steps.now()
+    try:
+        with watching(step.spec, claim.environment):
+            output = invocation.invoke(step.spec, step.action.arguments, in_context(claim, step, cancellation))
+    except errors.OutsideError as error:
+        leave_if_stopped(error, cancellation)
+        return failed(error, started)
+    return Result("done", output, started_at=started)
+
+
+@contextmanager
+def watching(spec: ToolSpec, environment: str) -> Iterator[None]:
+    """Inside the breaker of a tool: what fails in passing counts against it, any other end is an answer. Computation
+    that nothing can delay needs none, nor does what only pretends to act."""
+    if spec.timeout is None or (spec.writes and environment == Agent.Environment.SANDBOX):
+        yield
+        return
+    permit = breakers.admit_now(breakers.TOOL + spec.name, patience=spec.timeout.total_seconds())
+    failure: errors.OutsideError | None = None
+    try:
+        yield
+    except errors.Aborted as error:
+        failure = error
+        raise
+    except errors.OutsideError as error:
+        if not error.permanent:
+            failure = errors.OutsideError(str(error), kind="server", permanent=False, retry_after=error.retry_after)
+        raise
+    finally:
+        breakers.report_now(permit, failure)
+
+
+def in_context(claim: Claim, step: Planned, cancellation: Cancellation) -> ToolContext:
+    """For whom and why a tool is used right now."""
+    return ToolContext(
         run_id=claim.run_id,
         seq=step.seq,
         attempt=step.attempt,
@@ -98,13 +136,6 @@ def use(claim: Claim, step: Planned, cancellation: Cancellation) -> Result:
         seed=claim.run_id.int & 0x7FFFFFFF,
         cancellation=cancellation,
     )
-    started = steps.now()
-    try:
-        output = invocation.invoke(step.spec, step.action.arguments, context)
-    except errors.OutsideError as error:
-        leave_if_stopped(error, cancellation)
-        return failed(error, started)
-    return Result("done", output, started_at=started)
 
 
 def failed(error: errors.OutsideError, started: datetime) -> Result:
@@ -115,6 +146,7 @@ def failed(error: errors.OutsideError, started: datetime) -> Result:
         error=str(error),
         started_at=started,
         passing=not error.permanent,
+        is_try=any(kind not in UNTRIED for kind in [one.kind for one in error.attempts] or [error.kind]),
         retry_after=error.retry_after,
     )
 

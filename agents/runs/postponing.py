@@ -5,15 +5,14 @@ from datetime import datetime
 
 from agents.audit.transactions import CurrentXidNumber
 from agents.models import Step, StepAttempt
-from agents.runs import hotpath, retrying, steps
+from agents.runs import hotpath, steps
 from agents.runs.lease import Claim, Held
 from agents.runs.steps import Planned, Result
 
 
 def postpone(claim: Claim, step: Planned, result: Result, due: datetime) -> None:
     """Store a try that failed in passing: what it cost is booked, and the step is intended again for later."""
-    counts = result.error_class != retrying.CAPACITY
-    tried = step.attempt if counts else step.attempt - 1
+    tried = step.attempt if result.is_try else step.attempt - 1
     with steps.database():
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
         if not is_intended(step):
@@ -23,7 +22,7 @@ def postpone(claim: Claim, step: Planned, result: Result, due: datetime) -> None
         Step.objects.filter(run_id=claim.run_id, seq=step.seq).update(**again, **why)
         for call in result.calls:
             steps.book(claim, call)
-        if counts:
+        if result.is_try:
             StepAttempt.objects.bulk_create([kept(claim, step, result, due)], ignore_conflicts=True)
     steps.remember(claim, step, "intended", None, result.error)
     answer = hotpath.plain(asdict(step.action.answer)) if step.action.answer else None

@@ -1,7 +1,7 @@
 """Trying a step again: whether, when, and until when.
 
 A failure that may pass is no end: the try is kept as a row with its reason and cost, the step says when the next one is
-due, and the run waits without a worker. Having no room is not a try at all.
+due, and the run waits without a worker. Being let wait by ourselves (no room, an open breaker) is not a try at all.
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ TRIES = 4
 """How often a step is tried where its release's settings do not say (`attempts`)."""
 FIRST_S, LONGEST_S, LEAST_SHARE = 1.0, 60.0, 0.5
 CAPACITY = "capacity"
-NO_ROOM_S = 1.0  # where whoever has no room does not say for how long
+NO_ROOM_S = 1.0  # where nobody says for how long
 
 _random = SystemRandom()
 
@@ -24,7 +24,7 @@ def due(claim: Claim, step: Planned, result: Result) -> datetime | None:
     """When to try again; None when it would not help, was tried often enough, or would come too late for the run."""
     if not result.passing or step.ask.recorded:
         return None
-    if result.error_class == CAPACITY:
+    if not result.is_try:
         pause = result.retry_after or NO_ROOM_S
         at = now() + timedelta(seconds=pause * (1 + _random.uniform(0, 0.25)))
     elif step.attempt < most(claim):

@@ -74,7 +74,8 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a try at a step. `passing`: another one may go better, after `retry_after` seconds if told."""
+    """What became of a try at a step. `passing`: another one may go better, after `retry_after` seconds if
+    told. Not `is_try`: nobody was asked, for want of room or because a breaker is open."""
 
     state: str
     output: Any = None
@@ -91,6 +92,7 @@ class Result:
     finished_at: datetime | None = None
     calls: tuple[BilledCall, ...] = ()
     passing: bool = False
+    is_try: bool = True
     retry_after: float | None = None
 
 

@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from agents import errors
 from agents.contracts import ALLOW, Action, Verdict
+from agents.llm import breakers, circuit
 from agents.models import Release, Run, Step, StepAttempt, User
-from agents.runs import gates, interventions, recovery, retrying, runner
+from agents.runs import gates, interventions, recovery, runner
 from approvals.decisions import decide
 from approvals.models import Approval
 from finops.models import LedgerEntry
@@ -29,6 +30,7 @@ def no_short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "SHORT_REST_S", -1.0)
     toolbox.effects.clear()
     toolbox.moods.clear()
+    breakers.forget()
 
 
 @pytest.fixture
@@ -261,7 +263,7 @@ def test_what_failed_tries_may_have_cost_is_booked_each_once(server: ModelServer
 
 
 def test_having_no_room_is_no_try(olga: User, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = errors.OutsideError("one van takes two.", kind=retrying.CAPACITY, permanent=False, retry_after=3.0)
+    full = errors.OutsideError("one van takes two.", kind="capacity", permanent=False, retry_after=3.0)
     refusals = [full, full]
     work = toolbox._meet
 
@@ -277,3 +279,22 @@ def test_having_no_room_is_no_try(olga: User, begin: Begin, monkeypatch: pytest.
     assert to_the_end(run).state == "completed"
     assert (run.steps.get().state, run.steps.get().attempt) == ("done", 1)
     assert not StepAttempt.objects.filter(run=run).exists()
+
+
+def test_a_tool_that_keeps_failing_is_left_alone_and_its_runs_wait_without_using_up_their_tries(begin: Begin) -> None:
+    for _ in range(circuit.FAILURES):
+        to_the_end(begin("test.book", moods="busy", settings={"attempts": 1}))
+    run = drive(begin("test.book", settings={"attempts": 1}))
+    assert (run.state, run.waits, run.steps.get().error_class) == ("waiting", "retry", "breaker_open")
+    assert "breaker of tool:test.book is open (5 failures in a row)" in run.steps.get().error
+    assert toolbox.effects == []
+    assert not StepAttempt.objects.filter(run=run).exists()
+    breakers.forget()  # as if it had cooled down
+    assert to_the_end(run).state == "completed"
+    assert (run.steps.get().attempt, toolbox.effects) == (1, [("book", f"{run.pk}:1")])
+
+
+def test_a_tool_that_refuses_is_alive(begin: Begin) -> None:
+    for _ in range(circuit.FAILURES * 2):
+        drive(begin("test.book", moods="no"))
+    assert drive(begin("test.book")).steps.get().state == "done"
