@@ -10,6 +10,8 @@ from agents.tools.catalogue import tool
 from agents.tools.context import ToolContext, ToolError, Touched
 
 effects: list[tuple[str, str]] = []
+troubles: dict[str, Exception] = {}
+"""What goes wrong outside, by the name of the tool that meets it."""
 
 
 @tool("test.echo", tier=1, timeout=None)
@@ -68,6 +70,20 @@ def refund(context: ToolContext, order: str, amount: Decimal) -> dict[str, Any]:
     return {"order": order, "refunded": str(amount)}
 
 
+@tool(
+    "test.recharge",
+    tier=3,
+    writes=True,
+    idempotent=True,
+    says=lambda order, amount: f"Recharge €{amount:.2f} for order {order}",
+    touches=_touches,
+)
+def recharge(context: ToolContext, order: str, amount: Decimal) -> dict[str, Any]:
+    """Take a refund back."""
+    effects.append(("recharge", context.idempotency_key))
+    return {"order": order, "recharged": str(amount)}
+
+
 @tool("test.note", tier=1, writes=True, idempotent=True, says=lambda text: f"Note “{text}”", touches=lambda text: [])
 def note(context: ToolContext, text: str) -> dict[str, Any]:
     """Write a line into the outside world's log; the same key again is the same line."""
@@ -80,6 +96,67 @@ def post(context: ToolContext, text: str) -> dict[str, Any]:
     """Like note, but the other side does not know keys: posting twice is posting twice."""
     effects.append(("post", context.idempotency_key))
     return {"posted": text}
+
+
+@tool(
+    "test.reserve",
+    tier=1,
+    writes=True,
+    idempotent=True,
+    compensation="test.release",
+    undoable_for=timedelta(hours=24),
+    says=lambda item: f"Reserve {item}",
+    touches=lambda item: [Touched("stock", item)],
+)
+def reserve(context: ToolContext, item: str) -> dict[str, Any]:
+    """Put something aside; only its result says under which number."""
+    effects.append((f"reserve {item}", context.idempotency_key))
+    return {"item": item, "number": f"R-{item}"}
+
+
+@tool(
+    "test.release",
+    tier=3,
+    writes=True,
+    idempotent=True,
+    says=lambda number: f"Release {number}",
+    touches=lambda number: [Touched("reservation", number)],
+)
+def release(context: ToolContext, number: str) -> dict[str, Any]:
+    """Take a reservation back."""
+    if trouble := troubles.get("test.release"):
+        raise trouble
+    effects.append((f"release {number}", context.idempotency_key))
+    return {"released": number}
+
+
+@tool(
+    "test.send",
+    tier=1,
+    writes=True,
+    compensation="test.recall",
+    says=lambda item: f"Ship {item}",
+    touches=lambda item: [Touched("parcel", item)],
+)
+def send(context: ToolContext, item: str) -> dict[str, Any]:
+    """Send something off; the carrier knows no keys."""
+    effects.append((f"ship {item}", context.idempotency_key))
+    return {"item": item}
+
+
+@tool(
+    "test.recall",
+    tier=1,
+    writes=True,
+    says=lambda item: f"Recall {item}",
+    touches=lambda item: [Touched("parcel", item)],
+)
+def recall(context: ToolContext, item: str) -> dict[str, Any]:
+    """Call a parcel back; the carrier knows no keys."""
+    if trouble := troubles.get("test.recall"):
+        raise trouble
+    effects.append((f"recall {item}", context.idempotency_key))
+    return {"recalled": item}
 
 
 @tool("test.letter", tier=4, writes=True, says=lambda text: f"Send a letter: {text}", touches=lambda text: [])

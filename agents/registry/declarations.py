@@ -40,6 +40,8 @@ class Declaration:
     source: str
     says_what_it_does: bool
     says_what_it_touches: bool
+    result_names: frozenset[str] | None = None
+    """The names in the object it returns; None when only the call can tell, empty when it returns no object."""
 
     @property
     def published(self) -> dict[str, Any]:

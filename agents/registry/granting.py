@@ -4,6 +4,7 @@ from django.utils import timezone
 
 from agents import errors
 from agents.people.models import User
+from agents.registry import declarations
 from agents.registry.bundles import Json
 from agents.registry.declarations import Declaration
 from agents.registry.models import Agent, Tool, ToolGrant
@@ -24,12 +25,36 @@ def require_fit(tool: Declaration, tier: int | None) -> None:
             "act that cannot be told in a sentence and by the records it touches; add them to its declaration.",
             field="tools",
         )
+    if tool.compensation:
+        _require_way_back(tool)
     if tier is not None and tier < tool.floor:
         allowed = f"its floor is {tool.floor}" if tool.floor != tool.tier else f"it is declared tier {tool.tier}"
         raise errors.Invalid(
             f"[tiers] {tool.name} is {tier}, but {allowed} ({tool.source}). A release may be stricter than a tool; "
             f"to let releases be milder, declare the tool with floor={tier}.",
             field="tiers",
+        )
+
+
+def _require_way_back(tool: Declaration) -> None:
+    """What a tool names as its compensation has to be there, to act, and to find all that it needs in what was done."""
+    place = f"tools: {tool.name} ({tool.source}) names {tool.compensation} as its compensation, but"
+    try:
+        back = declarations.find(tool.compensation)
+    except errors.Missing as error:
+        raise errors.Invalid(f"{place} {error.message[0].lower()}{error.message[1:]}", field="tools") from error
+    if not back.writes:
+        raise errors.Invalid(
+            f"{place} {back.name} ({back.source}) only reads and takes nothing back; declare it with writes=True.",
+            field="tools",
+        )
+    known = set(tool.schema.get("properties", ())) | (tool.result_names or set())
+    missing = [name for name in back.schema.get("required", ()) if name not in known]
+    if missing and tool.result_names is not None:
+        raise errors.Invalid(
+            f"{place} {back.name} ({back.source}) requires {' and '.join(missing)}, which neither the result nor the "
+            f"arguments of {tool.name} hold. Return it, or give it a default.",
+            field="tools",
         )
 
 

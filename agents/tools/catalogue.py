@@ -97,6 +97,7 @@ def _spec(
         source=_source(function),
         says_what_it_does=told["says"] is not None,
         says_what_it_touches=told["touches"] is not None,
+        result_names=schemas.result_names(function),
         function=function,
         is_async=inspect.iscoroutinefunction(function),
         takes_context=taken.takes_context,

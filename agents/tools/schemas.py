@@ -6,13 +6,14 @@ Both are made once, when a tool is declared. Apart from the catalogue because it
 import inspect
 import re
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from decimal import Decimal
 from typing import Annotated, Any, NotRequired, Required, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import SchemaValidator, core_schema, to_jsonable_python
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, is_typeddict
 
 from agents.tools.context import ToolContext
 
@@ -48,18 +49,18 @@ def parameters(function: Callable[..., Any], *, title: str) -> Parameters:
     if asks:
         taken = taken[1:]
     documented = described(function.__doc__ or "", [one.name for one in taken])
-    fields: dict[str, Any] = {}
+    shown: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     for one in taken:
         hint = _hint(one, hints, documented.get(one.name), title)
         if one.default is one.empty:
-            fields[one.name] = Required[hint]
+            shown[one.name] = Required[hint]
         else:
-            fields[one.name] = NotRequired[hint]
+            shown[one.name] = NotRequired[hint]
             defaults[one.name] = to_jsonable_python(one.default)
     # A TypedDict and not a model: a parameter may then be called `copy`, `schema` or `model_id`.
     make: Any = TypedDict  # type checkers want its fields written out
-    shape = make(title, fields)
+    shape = make(title, shown)
     shape.__pydantic_config__ = ConfigDict(extra="forbid")
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
     schema = _untitled(adapter.json_schema(schema_generator=_Schema))
@@ -73,6 +74,19 @@ def takes_context(function: Callable[..., Any]) -> bool:
     """Whether its first parameter is the `ToolContext`."""
     first = next(iter(inspect.signature(function).parameters), "")
     return first == "context" or (bool(first) and get_type_hints(function).get(first) is ToolContext)
+
+
+def result_names(function: Callable[..., Any]) -> frozenset[str] | None:
+    """The names in the object a function says it returns: None for a plain dict, empty for what is no object."""
+    hint = get_type_hints(function).get("return", Any)
+    if is_dataclass(hint):
+        return frozenset(one.name for one in fields(hint))
+    if is_typeddict(hint):
+        return frozenset(hint.__annotations__)
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return frozenset(hint.model_fields)
+    is_no_object = hint in (type(None), str, int, float, bool, Decimal) or get_origin(hint) in (list, tuple, set)
+    return frozenset() if is_no_object else None
 
 
 def _plan(adapter: TypeAdapter[Any]) -> SchemaValidator:

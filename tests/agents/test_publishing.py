@@ -2,8 +2,9 @@
 
 import copy
 import threading
+from collections.abc import Callable
 from datetime import date
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -11,7 +12,7 @@ from django.db.models.signals import post_save
 
 from agents import errors, signals
 from agents.models import Agent, AuditEntry, Release, Tool, ToolGrant
-from agents.registry import publishing
+from agents.registry import declarations, publishing
 from agents.tools import tool
 from tests import toolbox
 from tests.agents.releases import next_version
@@ -293,3 +294,46 @@ def test_a_run_is_pinned_to_its_bundle_and_to_the_source_of_its_program(release,
     assert len({*digests}) == 3
     assert all(len(digest) == 64 for digest in digests)
     assert publishing.program_digest(Release.objects.get(pk=release.pk)) == pinned
+
+
+# --- ways back -------------------------------------------------------------------------------------------------------
+class Parcel(TypedDict):
+    """What sending one gives."""
+
+    parcel: str
+
+
+def _way(name: str, function: Callable[..., Any], compensation: str = "", *, writes: bool = True) -> None:
+    if name not in declarations.declared():
+        says = {"says": lambda **given: "x", "touches": lambda **given: []} if writes else {}
+        tool(name, tier=1, writes=writes, compensation=compensation, **says)(function)
+
+
+def _send(to: str) -> Parcel:
+    """Send it."""
+    return {"parcel": to}
+
+
+def _call_back(parcel: str, depot: str) -> None:
+    """Call it back."""
+
+
+def _look(parcel: str) -> None:
+    """Look where it is."""
+
+
+@pytest.mark.parametrize(
+    ("name", "compensation", "sentence"),
+    [
+        ("ways.lost", "ways.nowhere", r"names ways\.nowhere as its compensation, but there is no tool called"),
+        ("ways.seen", "ways.look", r"but ways\.look \(.*\) only reads and takes nothing back; declare it with writes"),
+        ("ways.half", "ways.back", r"but ways\.back \(.*\) requires depot, which neither the result nor the arguments"),
+    ],
+)
+def test_a_compensation_that_could_never_work_is_refused(bundle, governor, name, compensation, sentence):
+    _way("ways.look", _look, writes=False)
+    _way("ways.back", _call_back)
+    _way(name, _send, compensation)
+    with pytest.raises(errors.Invalid, match=sentence):
+        publishing.publish({**bundle, "tools": [name], "tiers": {}}, by=governor)
+    assert Release.objects.count() == 0
