@@ -184,6 +184,7 @@ class Action:
     """One step about to be taken, as gates see it. `facts` may be extended by a gate for those after it.
 
     kind: model | tool. `arguments` are validated already. `answer` is set when a person has answered a hold.
+    `compensates` is the seq of the act that this one takes back.
     """
 
     run_id: UUID
@@ -205,6 +206,7 @@ class Action:
     attempt: int = 1
     facts: Json = field(default_factory=dict)
     answer: Answer | None = None
+    compensates: int | None = None
 
 
 class Stance(IntEnum):
@@ -274,8 +276,7 @@ class ModelRequest:
     key_env?}.
 
     `tools` are {name, description, schema, writes}; `seed` makes a simulated model repeat itself; `timeout` in seconds;
-    `attempt` counts the tries of the step, the same `idempotency_key` goes with all of them. `agent` and `team` are the
-    slugs of who asks; `concurrency` is how many calls at a time the agent's release allows, 0 where it does not say.
+    `attempt` counts the tries of the step, the same `idempotency_key` goes with all of them.
     """
 
     chain: Sequence[Json]
@@ -286,9 +287,6 @@ class ModelRequest:
     idempotency_key: str
     timeout: float = 60.0
     attempt: int = 1
-    agent: str = ""
-    team: str = ""
-    concurrency: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ step_held = Signal()
 `runs.holds.answer`."""
 
 step_doubted = Signal()
-"""Nobody knows whether an act happened. `action: contracts.Action`; the answer comes by `runs.holds.answer`."""
+"""Nobody knows whether an act happened, or an act could not be taken back. `action: contracts.Action, reason: str`; the
+answer comes by `runs.holds.answer`."""
 
 step_closed = Signal()
 """A held or doubted step no longer needs an answer. `run_id: UUID, seq: int, reason: str`."""
@@ -40,6 +41,3 @@ act_performed = Signal()
 breaker_changed = Signal()
 """A circuit breaker moved. `key: str, state: str, reason: str, at: datetime`; its entry in the audit log is in the same
 transaction."""
-
-audit_sealed = Signal()
-"""Entries of the audit log were sealed. `size: int`, how many are now."""

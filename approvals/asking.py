@@ -20,9 +20,10 @@ def open_approval(action: Action, verdict: Verdict) -> Approval:
     return _open(action, kind=Approval.Kind.ACT, reasons=reasons)
 
 
-def open_doubt(action: Action) -> Approval:
-    """Ask a person whether an act happened."""
-    return _open(action, kind=Approval.Kind.IN_DOUBT, reasons=[{"gate": "engine", "reason": DOUBT}])
+def open_doubt(action: Action, reason: str = "") -> Approval:
+    """Ask a person whether an act happened; of one that was to be taken back, how it goes on, for that `reason`."""
+    why = DOUBT if action.compensates is None else f"Not taken back: {reason}"
+    return _open(action, kind=Approval.Kind.IN_DOUBT, reasons=[{"gate": "engine", "reason": why}])
 
 
 def _open(action: Action, *, kind: Approval.Kind, reasons: list[dict[str, str]]) -> Approval:

@@ -38,9 +38,12 @@ class TierGate:
 
 
 def needs_person(action: Action) -> bool:
-    """Whether an agent may not do this alone."""
+    """Whether an agent may not do this alone. What takes back an act that was let through needs no second approval;
+    what only people do stays theirs."""
     if action.kind != "tool" or action.environment == "sandbox":
         return False
+    if action.compensates is not None:
+        return action.tier >= MANUAL
     return action.tier >= ASSISTED or is_unsure(action)
 
 

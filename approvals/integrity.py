@@ -22,12 +22,14 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def bound(action: Action) -> Json:
     """What an approval binds besides the arguments."""
+    taking_back = {} if action.compensates is None else {"compensates": action.compensates}
     return {
         "kind": action.kind,
         "tool": action.name,
         "tier": action.tier,
         "release": str(action.release_id),
         "environment": action.environment,
+        **taking_back,
     }
 
 

@@ -144,6 +144,12 @@ class Approval(models.Model):
         return "; ".join(one["reason"] for one in self.reasons)
 
     @property
+    def compensates(self) -> int | None:
+        """The step that this act takes back, if it does."""
+        seq: int | None = self.bound.get("compensates")
+        return seq
+
+    @property
     def is_manual(self) -> bool:
         """Whether a person does the act; the agent only prepared it."""
         return self.tier >= 4
@@ -176,6 +182,11 @@ class Decision(models.Model):
         Answer.OUTCOME: "Outcome posted",
         Answer.ABSENT: "Found not to have happened",
     }
+    TAKING_BACK: ClassVar[dict[str, str]] = {
+        Answer.OUTCOME: "Taken back by hand",
+        Answer.ABSENT: "Tried again",
+        Answer.REJECT: "Left as it is",
+    }
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="decisions")
@@ -195,4 +206,6 @@ class Decision(models.Model):
     @property
     def past(self) -> str:
         """The answer as something that has happened: `Approved`."""
+        if self.approval.kind == Approval.Kind.IN_DOUBT and self.approval.compensates is not None:
+            return self.TAKING_BACK[self.answer]
         return self.PAST[self.answer]

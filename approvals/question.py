@@ -25,6 +25,21 @@ HINTS = {
     Decision.Answer.ABSENT: "It did not happen; the agent does it now.",
 }
 STOPS = ("Stop the run", "Nobody can tell, so the run ends here as failed, with your reason.")
+TAKING_BACK = {
+    Decision.Answer.OUTCOME: (
+        "I took it back by hand",
+        "Say what came of it; the run goes on with what it did before.",
+    ),
+    Decision.Answer.ABSENT: ("Try again", "It is tried once more, under the same key."),
+    Decision.Answer.REJECT: ("Leave it as it is", "It stays done; the run goes on with what it did before."),
+}
+"""The answers where an act could not be taken back."""
+BEFORE_THE_END = {
+    Decision.Answer.OUTCOME: ("It happened", "Say with what result: it is taken back before the run ends."),
+    Decision.Answer.ABSENT: ("It did not happen", "There is nothing to take back, and it is not done any more."),
+    Decision.Answer.REJECT: ("Nobody can tell", "It stays as it is; the run takes the rest back and ends."),
+}
+"""The answers about an act in doubt of a run that is to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +130,15 @@ def _choices(approval: Approval) -> list[Choice]:
     ]
     words = {answer: (answer.label, HINTS[answer]) for answer in offered}
     if approval.kind == Approval.Kind.IN_DOUBT:
-        words[Decision.Answer.REJECT] = STOPS
+        words |= _about_doubt(approval)
     return [Choice(key, answer, *words[answer]) for key, answer in enumerate(offered, 1)]
+
+
+def _about_doubt(approval: Approval) -> dict[Decision.Answer, tuple[str, str]]:
+    """What the answers to a doubt mean, which depends on whether its run is taking back what it did."""
+    if approval.compensates is not None:
+        return TAKING_BACK
+    return BEFORE_THE_END if approval.run.ending else {Decision.Answer.REJECT: STOPS}
 
 
 def _story(approval: Approval) -> list[Step]:

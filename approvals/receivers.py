@@ -16,9 +16,9 @@ def ask_a_person(sender: object, action: Action, verdict: Verdict, **_: object) 
 
 
 @receiver(signals.step_doubted)
-def ask_what_happened(sender: object, action: Action, **_: object) -> None:
-    """The engine does not know whether an act happened."""
-    asking.open_doubt(action)
+def ask_what_happened(sender: object, action: Action, reason: str = "", **_: object) -> None:
+    """The engine does not know whether an act happened, or could not take one back."""
+    asking.open_doubt(action, reason)
 
 
 @receiver(signals.step_closed)

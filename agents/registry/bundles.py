@@ -98,14 +98,13 @@ class ModelTable(Written):
 
 
 class Limits(Written):
-    """Where a run of this release ends `failed`; and how many calls of models its agent makes at a time."""
+    """Where a run of this release ends `failed`."""
 
     steps: Positive | None = None
     tokens: Positive | None = None
     cost_usd: Dollars | None = None
     wall_s: Seconds | None = None
     model_timeout_s: Seconds | None = None
-    concurrency: Positive | None = None
 
 
 class Thresholds(Written):
@@ -139,6 +138,7 @@ class Bundle(Written):
     pipeline: list[Stage] | None = None
     simulated: Json | None = None
     tool_types: Json | None = None
+    compensate: bool | None = None
 
 
 def read(path: Path) -> Json:

@@ -120,13 +120,14 @@ def get_run(request: ActorRequest, run_id: UUID) -> RunOut:
 @runs.get("/{run_id}/steps", response=Page[StepOut], operation_id="list_steps", summary="What a run did, in order")
 def list_steps(request: ActorRequest, run_id: UUID, filters: Query[StepFilters]) -> Page[StepOut]:
     """The steps of a run."""
-    steps = Step.objects.filter(run=visible_run(request.actor, run_id))
+    run = visible_run(request.actor, run_id)
+    steps = Step.objects.filter(run=run)
     if filters.state:
         steps = steps.filter(state__in=filters.state)
     if filters.kind:
         steps = steps.filter(kind__in=filters.kind)
     page = cut(steps, key="seq", limit=filters.limit, cursor=filters.cursor)
-    return Page(items=_steps(run_id, page.rows, payload=filters.payload), next_cursor=page.next_cursor)
+    return Page(items=_steps(run, page.rows, payload=filters.payload), next_cursor=page.next_cursor)
 
 
 @runs.post("/{run_id}/pause", response=ControlOut, operation_id="pause_run", summary="Pause a run")
@@ -198,18 +199,21 @@ def _whole(user: User, run_id: UUID) -> RunOut:
     return RunOut.whole(run, last=last)
 
 
-def _steps(run_id: UUID, steps: Any, *, payload: bool) -> list[StepOut]:
-    """Steps with what hangs on them, in three queries however many there are."""
+def _steps(run: Run, steps: Any, *, payload: bool) -> list[StepOut]:
+    """Steps with what hangs on them, in a few queries however many there are."""
     numbers = [step.seq for step in steps]
-    payloads = StepPayload.objects.filter(run=run_id, seq__in=numbers) if payload else ()
+    payloads = StepPayload.objects.filter(run=run, seq__in=numbers) if payload else ()
     given = {each.seq: each for each in payloads}
-    touched, tried = touches_by_seq(run_id, numbers), tries_by_seq(run_id, numbers)
+    touched, tried = touches_by_seq(run.pk, numbers), tries_by_seq(run.pk, numbers)
+    undone = Step.objects.filter(run=run, state=Step.State.DONE, compensates__in=numbers)
+    by = dict(undone.values_list("compensates", "seq")) if run.ending else {}
     return [
         StepOut.of(
             step,
             payload=given.get(step.seq),
             touches=touched.get(step.seq, []),
             tries=tried.get(step.seq, []),
+            taken_back_by=by.get(step.seq),
         )
         for step in steps
     ]

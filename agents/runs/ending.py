@@ -1,5 +1,6 @@
 """How a drive ends: the run finished, failed, waits, was paused or cancelled, or is handed back. All fenced."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,13 +11,14 @@ from django.utils import timezone
 from agents import signals
 from agents.audit import log as audit
 from agents.audit.transactions import CurrentXidNumber
-from agents.contracts import Answer, Finish, Wait
-from agents.models import Control, Run, Step, StepAttempt
-from agents.runs import hotpath, lease, performing, retrying, steps
+from agents.contracts import Answer, Finish, Json, Wait
+from agents.models import Control, Run, Step
+from agents.runs import compensating, hotpath, lease, performing, retrying, steps
 from agents.runs.lease import Claim, Held
 from agents.runs.steps import Planned
 
 TIMER = Run.Waits.TIMER
+CANCELLED: Json = {"state": "cancelled", "result": None, "failure_class": "", "failure": ""}
 
 
 def finish(claim: Claim, last: Finish) -> None:
@@ -33,14 +35,42 @@ def finish(claim: Claim, last: Finish) -> None:
 
 
 def fail(claim: Claim, failure_class: str, why: str, *, result: Any = None) -> None:
-    """The run cannot go on; what it did stays, open questions are withdrawn."""
+    """The run cannot go on: what it did is taken back, where that is possible, and open questions are withdrawn."""
     why, failure_class = hotpath.text(why), hotpath.text(failure_class, most=60)
     with steps.database():
         hotpath.fenced(steps.guard(claim))  # the run before its questions, as everyone locks them
-        close_open_steps(claim.run_id, reason=f"The run failed: {why}")
+        run = Run.objects.select_related("agent", "release").get(pk=claim.run_id)
+        last = {"state": "failed", "result": hotpath.plain(result), "failure_class": failure_class, "failure": why}
+        reason = f"The run failed: {why}"
+        if take_back(run, last, reason=reason, steps_done=claim.steps_done):
+            return
+        close_open_steps(claim.run_id, reason=reason)
         end(claim, "failed", result=result, failure_class=failure_class, failure=why)
-        run = Run.objects.select_related("agent").get(pk=claim.run_id)
         audit.record("run.failed", about=run, by=None, reason=why, failure_class=failure_class)
+
+
+def take_back(run: Run, ending: Json, *, reason: str, steps_done: int) -> bool:
+    """Where a run that is to end like this has acted: queue it to take its acts back first. False when it may end at
+    once. Call in a transaction that locks the run."""
+    doubtful = compensating.doubtful(run)
+    if not doubtful and not compensating.owed(run):
+        return False
+    close_open_steps(run.pk, reason=reason, keeping=[step.seq for step in doubtful])
+    compensating.begin(run, ending=ending, steps_done=steps_done)
+    return True
+
+
+def conclude(claim: Claim) -> None:
+    """Every act is taken back, or left by a person: the run ends as it was to end."""
+    assert claim.ending is not None
+    with steps.database():
+        hotpath.fenced(steps.guard(claim))
+        run = Run.objects.select_related("agent").get(pk=claim.run_id)
+        tally, last = compensating.tally(run), claim.ending
+        end(claim, **last)
+        detail = {"failure_class": last["failure_class"]} if last["failure_class"] else {}
+        about = {"taken_back": tally.taken_back, "left": tally.left, **detail}
+        audit.record(f"run.{last['state']}", about=run, by=None, reason=last["failure"], **about)
 
 
 def stop(claim: Claim, step: Planned, answer: Answer) -> None:
@@ -98,8 +128,7 @@ def obey(claim: Claim) -> None:
     with steps.database():
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
         if claim.asked == "cancel":
-            close_open_steps(claim.run_id, reason="The run was cancelled.")
-            end(claim, "cancelled")
+            cancel(claim)
         elif claim.asked == "pause":
             let_go(claim, "paused")
             Run.objects.filter(pk=claim.run_id).update(asked="")
@@ -109,6 +138,15 @@ def obey(claim: Claim) -> None:
             let_go(claim, "queued")
             signals.run_ready.send(Run, run_id=claim.run_id, queue=claim.queue)
         Control.objects.filter(run_id=claim.run_id, obeyed_at=None).update(obeyed_at=timezone.now())
+
+
+def cancel(claim: Claim) -> None:
+    """A person ends the run. Call inside `steps.database()`, after `steps.guard`."""
+    run = Run.objects.select_related("release").get(pk=claim.run_id)
+    reason = "The run was cancelled."
+    if not take_back(run, CANCELLED, reason=reason, steps_done=claim.steps_done):
+        close_open_steps(claim.run_id, reason=reason)
+        end(claim, "cancelled")
 
 
 def hand_back(claim: Claim) -> None:
@@ -184,23 +222,14 @@ def wait_on(claim: Claim) -> bool:
     return True
 
 
-def close_open_steps(run_id: UUID, *, reason: str) -> None:
-    """Withdraw what was held, in doubt or to be tried again. What may have happened by then is kept as such. Call
-    inside a transaction."""
+def close_open_steps(run_id: UUID, *, reason: str, keeping: Collection[int] = ()) -> None:
+    """Withdraw what was held, in doubt or to be tried again, but for steps worth `keeping`. What may have happened by
+    then is kept as such. Call inside a transaction."""
     unknown = f"{reason} Whether it had happened by then, nobody knows."
-    for step in Step.objects.filter(run_id=run_id, state__in=["held", "intended", "in_doubt"]):
+    open_steps = Step.objects.filter(run_id=run_id, state__in=["held", "intended", "in_doubt"])
+    for step in open_steps.exclude(seq__in=keeping):
         signals.step_closed.send(Run, run_id=run_id, seq=step.seq, reason=reason)
-        why = {"error_class": "in_doubt", "error": unknown} if may_have_happened(step) else {"error": reason}
+        may_have_happened = compensating.may_have_happened(step)
+        why = {"error_class": "in_doubt", "error": unknown} if may_have_happened else {"error": reason}
         closed = {"state": "cancelled", "finished_at": timezone.now(), "due_at": None, "xid": CurrentXidNumber()}
         Step.objects.filter(run_id=run_id, seq=step.seq).update(**closed, **why)
-
-
-def may_have_happened(step: Step) -> bool:
-    """Whether an open step may have acted. One that is to be tried again has not, if every try of it is known to have
-    come to nothing: a driver may have died, or an answer may have been lost, before the last one."""
-    if not step.writes or step.state == "held":
-        return False
-    if step.due_at is None:
-        return True
-    tries = StepAttempt.objects.filter(run_id=step.run_id, seq=step.seq)
-    return tries.exclude(error_class__in=performing.UNCLEAR).count() < step.attempt

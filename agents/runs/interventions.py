@@ -15,7 +15,7 @@ from django.utils import timezone
 from agents import errors, signals
 from agents.audit import log as audit
 from agents.models import Agent, Control, Permission, Run, Step, User
-from agents.runs.ending import close_open_steps
+from agents.runs.ending import CANCELLED, close_open_steps, take_back
 from agents.runs.keeper import publish_cancel
 
 
@@ -32,7 +32,7 @@ def resume(run: Run, *, by: User, reason: str = "", request_id: UUID) -> Control
 
 
 def cancel(run: Run, *, by: User, reason: str, request_id: UUID) -> Control:
-    """End the run for good; a model call in flight is aborted. What was done stays done."""
+    """End the run for good; a model call in flight is aborted. What was done is taken back first, where it can be."""
     _require(Permission.STEER, run, Control.Verb.CANCEL, by=by, request_id=request_id)
     return _steer(run, Control.Verb.CANCEL, by=by, reason=reason, request_id=request_id)
 
@@ -101,14 +101,17 @@ def _resume(run: Run) -> bool:
 def _cancel(run: Run) -> bool:
     if run.is_ended:
         raise errors.Conflict(f"This run is {run.get_state_display()}; it can no longer be cancelled.")
+    if run.ending is not None:
+        raise errors.Conflict("This run is taking its acts back already, and ends when that is done.")
     if _is_driven(run) or _has_lost_call(run):
         Run.objects.filter(pk=run.pk).update(asked=Run.Asked.CANCEL)
         signals.run_ready.send(Run, run_id=run.pk, queue=Run.Queue.CONTROL)
         transaction.on_commit(lambda: publish_cancel(run.pk), robust=True)
         return False
-    taken = _steps_taken(run)
-    close_open_steps(run.pk, reason="The run was cancelled.")
-    run.move(to=Run.State.CANCELLED, steps_done=taken)
+    taken, reason = _steps_taken(run), "The run was cancelled."
+    if not take_back(run, CANCELLED, reason=reason, steps_done=taken):
+        close_open_steps(run.pk, reason=reason)
+        run.move(to=Run.State.CANCELLED, steps_done=taken)
     return True
 
 
@@ -192,7 +195,7 @@ def overdue(*, limit: int = 200) -> int:
     idle = Q(lease_until=None) | Q(lease_until__lt=Now() - timedelta(seconds=1))
     lost_call = Step.objects.filter(run=OuterRef("pk"), state=Step.State.INTENDED, kind=Step.Kind.MODEL, due_at=None)
     owes = Q(state__in=Run.DRIVEN) & Exists(lost_call)
-    late = Run.objects.filter(idle, ~owes, finished_at=None, deadline_at__lt=Now())
+    late = Run.objects.filter(idle, ~owes, finished_at=None, deadline_at__lt=Now(), ending__isnull=True)
     ended = 0
     for pk in list(late.values_list("pk", flat=True)[:limit]):
         with transaction.atomic():
@@ -204,9 +207,12 @@ def overdue(*, limit: int = 200) -> int:
 
 
 def _end_overdue(run: Run) -> None:
-    taken = _steps_taken(run)
-    close_open_steps(run.pk, reason="The run's deadline passed.")
+    taken, reason = _steps_taken(run), "The run's deadline passed."
     why = f"The deadline was {run.deadline_at:%Y-%m-%d %H:%M:%S} UTC."
+    last = {"state": "failed", "result": None, "failure_class": "limit:deadline", "failure": why}
+    if take_back(run, last, reason=reason, steps_done=taken):
+        return
+    close_open_steps(run.pk, reason=reason)
     run.move(to=Run.State.FAILED, failure_class="limit:deadline", failure=why, steps_done=taken)
     audit.record("run.failed", about=run, by=None, reason=why, failure_class="limit:deadline")
     signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)

@@ -37,6 +37,7 @@ class Held:
     token: int
     steps_done: Callable[[], int]
     cancellation: Cancellation
+    hears_cancels: bool = True
 
 
 @dataclass(slots=True)
@@ -63,9 +64,12 @@ class Keeper:
         self._thread.start()
 
     @contextmanager
-    def keeping(self, run_id: UUID, token: int, steps_done: Callable[[], int]) -> Iterator[Cancellation]:
-        """Hold a run's lease while inside; the value is set when a person cancels or the lease is lost."""
-        held = Held(token, steps_done, Cancellation())
+    def keeping(
+        self, run_id: UUID, token: int, steps_done: Callable[[], int], *, hears_cancels: bool = True
+    ) -> Iterator[Cancellation]:
+        """Hold a run's lease while inside; the value is set when a person cancels or the lease is lost. A cancel that
+        was obeyed before may still be on its way: who takes acts back does not hear it."""
+        held = Held(token, steps_done, Cancellation(), hears_cancels)
         with self._lock:
             self._held[run_id] = held
         try:
@@ -159,7 +163,7 @@ class Keeper:
     def _cancel(self, run_id: UUID) -> None:
         with self._lock:
             found = self._held.get(run_id)
-        if found:
+        if found and found.hears_cancels:
             found.cancellation.set()
 
 

@@ -80,7 +80,10 @@ class Run(models.Model):
     DRIVEN: ClassVar[frozenset[str]] = frozenset({State.RUNNING, State.COMPENSATING})
     ENDED: ClassVar[frozenset[str]] = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
     NEXT: ClassVar[dict[str, frozenset[str]]] = {
-        State.QUEUED: frozenset({State.RUNNING, State.COMPENSATING, State.PAUSED, State.CANCELLED, State.FAILED}),
+        # Queued anew: to take its acts back instead of going on.
+        State.QUEUED: frozenset(
+            {State.QUEUED, State.RUNNING, State.COMPENSATING, State.PAUSED, State.CANCELLED, State.FAILED}
+        ),
         State.RUNNING: frozenset(
             {
                 State.QUEUED,

@@ -12,7 +12,7 @@ from django.db.models import Max, Min, Q
 from django.utils import timezone
 
 from agents.models import Permission, Run, Step, StepPayload, User
-from agents.runs import fleet, story, timelines
+from agents.runs import compensating, fleet, story, timelines
 from agents.runs.programs.recorded import PROVIDER as RECORDED
 
 VIEWS = {"story": "Story", "tree": "Tree", "timeline": "Timeline", "messages": "Messages"}
@@ -65,6 +65,8 @@ def told(run: Run) -> str:
         return "Pause asked: it stops before its next step."
     if run.asked == Run.Asked.CANCEL:
         return "Cancel asked: what is in flight is being aborted."
+    if run.ending and not run.is_ended:
+        return f"It takes its acts back and then ends {run.ending['state']}."
     return f"This run is {run.get_state_display().lower()}."
 
 
@@ -78,6 +80,7 @@ def standing(run: Run) -> dict[str, Any]:
         "again": next((step for step in steps if step.due_at), None),
         "questions": sum(step.state in {Step.State.HELD, Step.State.IN_DOUBT} for step in steps),
         "is_lost": lease is not None and lease < timezone.now(),
+        "tally": compensating.tally(run) if run.ending else None,
         "nobody_works": run.state == Run.State.QUEUED
         and not any(sign.is_alive and sign.worker.kind == "worker" for sign in fleet.workers()),
         "outcome": run.result if isinstance(run.result, str) else None,
@@ -136,6 +139,7 @@ def _step(run: Run, step: Step | None, shown: story.Window) -> dict[str, Any]:
         "in_force": pretty(step.in_force) if step.in_force else "",
         "asks_people": bool(step.answer or step.state in {Step.State.HELD, Step.State.IN_DOUBT}),
         "touches": list(run.touches.filter(seq=step.seq)) if step.writes else [],
+        "taken_back": run.steps.filter(compensates=step.seq).first() if step.writes and run.ending else None,
         "seconds": story.taken(step),
         "billed": BILLED.get(step.cost_kind, ""),
         **_beside(run, step),

@@ -19,6 +19,7 @@ from agents.runs import ending, gates, hotpath, lease, performing, planning, pro
 from agents.runs.keeper import keeper
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
+from agents.runs.unwinding import Unwinding
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,9 @@ def drive_claimed(claim: Claim) -> None:
     """Drive a run that this process has claimed."""
     signals.run_changed.send(Claim, run_id=claim.run_id, agent_id=claim.agent_id, state=claim.state)
     try:
-        with keeper().keeping(claim.run_id, claim.token, lambda: claim.steps_done) as cancellation:
-            driver = Driver(claim, cancellation)
+        is_going_on, done = claim.ending is None, lambda: claim.steps_done
+        with keeper().keeping(claim.run_id, claim.token, done, hears_cancels=is_going_on) as cancellation:
+            driver = Driver(claim, cancellation) if is_going_on else unwind(claim, cancellation)
             connection.close()  # what its assignment was read with; a tool may now take minutes
             try:
                 driver.drive()
@@ -51,6 +53,11 @@ def drive_claimed(claim: Claim) -> None:
     finally:
         if not connection.in_atomic_block:
             connection.close()
+
+
+def unwind(claim: Claim, cancellation: Cancellation) -> Unwinding:
+    """The driver of a run that takes its acts back before it ends."""
+    return Unwinding(claim, cancellation, is_wary=claim.deaths >= POISONED_AFTER)
 
 
 class Driver:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from agents.models import Agent, Control, Run, Step, StepAttempt, StepPayload, Touch
 from agents.registry.api import Environment, is_simulated
+from agents.runs import compensating
 from agents.wire import ConfidenceOut, Moment, Money, Out, Words, one_of
 
 RunState = Annotated[Run.State, one_of(Run.State)]
@@ -90,17 +91,38 @@ class RunItem(Out):
         )
 
 
+class EndingOut(Out):
+    """How a run ends that takes its acts back first, and how far that has come."""
+
+    state: RunState
+    failure_class: Words
+    failure: Words
+    taken_back: int
+    left: int
+
+    @classmethod
+    def of(cls, run: Run) -> Self | None:
+        """None for a run that takes nothing back."""
+        if run.ending is None:
+            return None
+        tally, kept = compensating.tally(run), {key: run.ending[key] for key in ("state", "failure_class", "failure")}
+        return cls(**kept, taken_back=tally.taken_back, left=tally.left)
+
+
 class RunOut(RunItem):
     """One run, whole."""
 
     input: Any
     result: Any
+    ending: EndingOut | None
     last_control: ControlOut | None
 
     @classmethod
     def whole(cls, run: Any, *, last: Control | None) -> Self:
-        """With what went in, what came out, and the last thing a person asked of it."""
-        return cls.of(run, input=run.input, result=run.result, last_control=last and ControlOut.of(last, run=run))
+        """With what went in, what came out, how it ends, and the last thing a person asked of it."""
+        last_control = last and ControlOut.of(last, run=run)
+        ending = EndingOut.of(run)
+        return cls.of(run, input=run.input, result=run.result, ending=ending, last_control=last_control)
 
 
 class TouchOut(Out):
@@ -182,6 +204,8 @@ class StepOut(Out):
     error_class: Words
     error: Words
     in_force: dict[str, Any] | None
+    compensates: int | None
+    taken_back_by: int | None
     input: Any = None
     output: Any = None
     touches: list[TouchOut]
@@ -190,11 +214,19 @@ class StepOut(Out):
 
     @classmethod
     def of(
-        cls, step: Step, *, payload: StepPayload | None, touches: Sequence[Touch], tries: Sequence[StepAttempt]
+        cls,
+        step: Step,
+        *,
+        payload: StepPayload | None,
+        touches: Sequence[Touch],
+        tries: Sequence[StepAttempt],
+        taken_back_by: int | None,
     ) -> Self:
-        """A step with what went in and out, if that was asked for, what it touched, and its failed tries."""
+        """A step with what went in and out, if that was asked for, what it touched, its failed tries, and what took it
+        back."""
         return cls.taken_from(
             step,
+            taken_back_by=taken_back_by,
             confidence=ConfidenceOut.of(step),
             answer=AnswerOut.of(step.answer) if step.answer else None,
             input=payload.input if payload else None,

@@ -277,7 +277,7 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
         if step.action.writes or step.stored:  # whatever a person was asked about is told how it went
             signals.act_performed.send(Planned, run_id=claim.run_id, seq=step.seq, state=result.state)
         if result.state == "in_doubt":
-            signals.step_doubted.send(Planned, action=replace(step.action, answer=None))
+            signals.step_doubted.send(Planned, action=replace(step.action, answer=None), reason=result.error)
     heed(claim, news)
     claim.steps_done = params["steps_done"]
     claim.tokens_in += params["add_in"]

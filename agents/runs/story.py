@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from agents.contracts import Json
 from agents.models import Control, Recording, Run, Step, StepPayload
+from agents.runs import compensating
 
 WINDOW = 200
 LONGEST = 320
@@ -23,6 +24,16 @@ ALIKE = 3
 """From so many uses of the same tool in a row on, they are told as one line."""
 
 TOLD = ("text", "reasoning")
+BACK = {
+    Step.State.DONE: "Took back step {}: ",
+    Step.State.HELD: "Is to take back step {}: ",
+    Step.State.INTENDED: "Is taking back step {}: ",
+    Step.State.FAILED: "Could not take back step {}: ",
+    Step.State.REFUSED: "Left step {} as it is: ",
+    Step.State.IN_DOUBT: "Could not take back step {}: ",
+    Step.State.CANCELLED: "Broke off taking back step {}: ",
+}
+"""What leads to the sentence of a step that takes an act back."""
 DID = {"pause": "paused it", "resume": "let it go on", "cancel": "cancelled it"}
 
 
@@ -146,6 +157,8 @@ def sentence(step: Step, payload: StepPayload | None, *, is_recorded: bool = Fal
     else:
         line.act = step.says or use(step, payload)
         line.hue, line.lead, line.tail = _fate(step)
+        if step.compensates is not None:
+            line.lead = BACK[Step.State(step.state)].format(step.compensates)
     return line
 
 
@@ -229,6 +242,8 @@ def decided(step: Step) -> str:
     if not step.answer:
         return ""
     verb = {"edited": "Edited and approved", "outcome": "Done by hand", "absent": "Found not to have happened"}
+    if step.compensates is not None:
+        verb |= {"absent": "Tried again as told", "rejected": "Decided"}
     said = verb.get(step.answer["kind"], str(step.answer["kind"]).capitalize())
     reason = f": “{short(step.answer['reason'], 160)}”" if step.answer.get("reason") else "."
     return f"{said} by {step.answer.get('by_name') or 'somebody'}{reason}"
@@ -267,12 +282,14 @@ def _beginning(run: Run, shown: Window) -> Iterator[Line]:
 
 def _end(run: Run, shown: Window) -> Iterator[Line]:
     """How it ended; only behind the last step."""
-    if not run.is_ended or shown.later is not None or run.state == Run.State.CANCELLED:
-        return  # who cancelled it has been told already
+    is_told = run.state == Run.State.CANCELLED and run.ending is None  # who cancelled it has been told already
+    if not run.is_ended or shown.later is not None or is_told:
+        return
     hue = {Run.State.COMPLETED: "ok", Run.State.FAILED: "bad"}.get(Run.State(run.state), "")
     why = f": {run.failure_class.replace('_', ' ')}." if run.failure_class else "."
     at = None if "recording" in run.input else run.finished_at
-    yield Line(None, at, hue, f"{run.get_state_display()}{why}")
+    tail = f"{compensating.tally(run)}." if run.ending else ""
+    yield Line(None, at, hue, f"{run.get_state_display()}{why}", tail=tail)
 
 
 def _with_people(run: Run, shown: Window, told: dict[int | None, Line]) -> Iterator[Line]:

@@ -372,9 +372,11 @@ def test_a_program_may_say_what_the_database_refuses(begin, rhea):
     run = drive(begin(f"{__name__}:Noisy"))
     assert (run.state, states(run)) == ("waiting", [(1, "held"), (2, "refused")])
     decide(Approval.objects.get(run=run), answer="approve", reason="", by=rhea, request_id=uuid4())
-    assert (drive(run).state, run.failure) == ("failed", "nul � and half a pair �")
+    assert (drive(run).state, run.ending["failure"]) == ("queued", "nul � and half a pair �")
     assert run.steps.get(seq=1).says == "Refund €1.00 for order nul � and half a pair �"
     assert run.touches.get().record == "nul � and half a pair �"
+    assert (drive(run).state, run.failure) == ("failed", "nul � and half a pair �")
+    assert run.steps.get(compensates=1).says == "Recharge €1.00 for order nul � and half a pair �"
 
 
 def test_a_run_may_take_every_step_that_its_release_allows(pipeline):

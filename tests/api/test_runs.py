@@ -253,6 +253,19 @@ def test_steps_are_filtered_paged_in_order_and_light_on_request(
         viewer.get(f"/runs/{run.pk}/steps")
 
 
+def test_a_run_that_took_an_act_back_says_so_and_names_the_steps(viewer: Caller, run: Run) -> None:
+    stage.step(run, kind="tool", writes=True)
+    stage.step(run, kind="tool", writes=True, compensates=1)
+    assert viewer.get(f"/runs/{run.pk}")["ending"] is None
+    Run.objects.filter(pk=run.pk).update(
+        ending={"state": "failed", "failure_class": "limit:steps", "failure": "Enough.", "result": None}
+    )
+    told = {"state": "failed", "failure_class": "limit:steps", "failure": "Enough.", "taken_back": 1, "left": 0}
+    assert viewer.get(f"/runs/{run.pk}")["ending"] == told
+    steps = viewer.get(f"/runs/{run.pk}/steps")["items"]
+    assert [(step["compensates"], step["taken_back_by"]) for step in steps] == [(None, 2), (1, None)]
+
+
 # --- steering ---------------------------------------------------------------------------------------------------------
 def test_pause_resume_and_cancel_do_what_they_say_and_say_who_asked(operator: Caller, run: Run) -> None:
     asked = str(uuid7())
