@@ -127,6 +127,43 @@ def quote(context: ToolContext, order: int) -> dict[str, Any]:
     return {"order": order, "city": found["city"], "euros": 8 + len(found["city"])}
 
 
+def _parcel_touches(order: int) -> list[Touched]:
+    return [Touched("parcel", str(order), customer=_whose(order))]
+
+
+@tool(
+    "warehouse.pick",
+    tier=2,
+    writes=True,
+    idempotent=True,
+    compensation="warehouse.put_back",
+    undoable_for=timedelta(hours=8),
+    says=lambda order: f"Pick order {order} for {_whose(order)} from the shelves",
+    touches=_parcel_touches,
+)
+def pick(context: ToolContext, order: int) -> dict[str, Any]:
+    """Have an order picked and put on a pallet, ready for the carrier."""
+    _order(order)
+    change = ("UPDATE orders SET status = 'picked' WHERE id = ?", (order,))
+    result = {"order": order, "pallet": f"P{order % 40:02}"}
+    return shop.once(context.idempotency_key, "pick", str(order), change, result)
+
+
+@tool(
+    "warehouse.put_back",
+    tier=2,
+    writes=True,
+    idempotent=True,
+    says=lambda order, pallet: f"Put order {order} on pallet {pallet} back on the shelves",
+    touches=_parcel_touches,
+)
+def put_back(context: ToolContext, order: int, pallet: str) -> dict[str, Any]:
+    """Take an order off its pallet again; somebody else may need the room."""
+    change = ("UPDATE orders SET status = 'packed' WHERE id = ?", (order,))
+    result = {"order": order, "pallet": pallet, "free": True}
+    return shop.once(context.idempotency_key, "put back", str(order), change, result)
+
+
 def _booking_touches(order: int) -> list[Touched]:
     return [Touched("delivery", str(order), customer=_whose(order))]
 
