@@ -276,7 +276,8 @@ class ModelRequest:
     key_env?}.
 
     `tools` are {name, description, schema, writes}; `seed` makes a simulated model repeat itself; `timeout` in seconds;
-    `attempt` counts the tries of the step, the same `idempotency_key` goes with all of them.
+    `attempt` counts the tries of the step, the same `idempotency_key` goes with all of them. `agent` and `team` are the
+    slugs of who asks; `concurrency` is how many calls at a time the agent's release allows, 0 where it does not say.
     """
 
     chain: Sequence[Json]
@@ -287,6 +288,9 @@ class ModelRequest:
     idempotency_key: str
     timeout: float = 60.0
     attempt: int = 1
+    agent: str = ""
+    team: str = ""
+    concurrency: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,3 +81,10 @@ class Aborted(OutsideError):
 
     def __init__(self, message: str = "cancelled while in flight", *, billed: bool = True) -> None:
         super().__init__(message, kind="cancelled", permanent=True, billed=billed)
+
+
+class NoCapacity(OutsideError):
+    """There is no room for another call now; nothing was sent. After `retry_after` seconds it is worth asking again."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message, kind="capacity", permanent=False, retry_after=retry_after)

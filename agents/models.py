@@ -1,6 +1,6 @@
 """Every noun of the domain, from the slice that owns it. Other apps import models from here and nowhere else."""
 
-from agents.audit.models import AuditEntry
+from agents.audit.models import AuditEntry, AuditLeaf, AuditSeal
 from agents.people.models import Membership, Permission, Role, Team, TeamOwnedQuerySet, Token, User
 from agents.registry.models import Agent, Release, Tool, ToolGrant
 from agents.runs.control_models import Control, Override
@@ -13,6 +13,8 @@ __all__ = [
     "Agent",
     "AgentMinute",
     "AuditEntry",
+    "AuditLeaf",
+    "AuditSeal",
     "Control",
     "Membership",
     "Override",

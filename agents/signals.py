@@ -41,3 +41,6 @@ act_performed = Signal()
 breaker_changed = Signal()
 """A circuit breaker moved. `key: str, state: str, reason: str, at: datetime`; its entry in the audit log is in the same
 transaction."""
+
+audit_sealed = Signal()
+"""Entries of the audit log were sealed. `size: int`, how many are now."""

@@ -64,6 +64,7 @@ def look(user: User, *, team: str = "") -> dict[str, Any]:
         "success": verdict.success(seen, everyone),
         "fresh": verdict.fresh(signs, summed_at=summed_at),
         "cause": verdict.cause(user, seen),
+        "resting": verdict.resting(),
         "burn": _burn(user, scope, now),
         "simulated": _simulated(user, seen),
         "may_start": user.may_somewhere(Permission.START),

@@ -1,7 +1,8 @@
 """Whether this cockpit lives and can do its work: two doors for load balancers and supervisors.
 
-Open to everyone, so they say how old each sign of life is and nothing else. `/healthz` asks nobody: a web server that
-is restarted because its database is away helps no one. `/readyz` asks everybody.
+Open to everyone, so they say how old each sign of life and the oldest unsealed audit entry are, and nothing else.
+`/healthz` asks nobody: a web server that is restarted because its database is away helps no one. `/readyz` asks
+everybody.
 """
 
 import time
@@ -18,6 +19,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from agents.audit import sealing
 from agents.models import Worker
 
 ALIVE_S = 15.0
@@ -56,6 +58,7 @@ def examine() -> dict[str, Part]:
         "redis": _timed(_ask_redis),
         "workers": _part(signs.get(Worker.Kind.WORKER, {})),
         "tick": _part(signs.get(Worker.Kind.TICK, {})),
+        "audit": (_audit() if database["ok"] else None) or {"ok": False, "unsealed": None, "oldest_unsealed_s": None},
     }
 
 
@@ -91,6 +94,19 @@ def _signs_of_life() -> dict[str, dict[str, float]]:
     except DatabaseError:  # not migrated yet
         return {}
     return signs
+
+
+def _audit() -> Part | None:
+    try:
+        standing = sealing.standing()
+    except DatabaseError:  # not migrated yet
+        return None
+    age = standing.oldest_unsealed_age_s
+    return {
+        "ok": not standing.is_late,
+        "unsealed": standing.unsealed,
+        "oldest_unsealed_s": None if age is None else round(age, 1),
+    }
 
 
 def _part(ages: dict[str, float]) -> Part:

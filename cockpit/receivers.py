@@ -54,3 +54,9 @@ def tell_of_money(sender: object, **_: Any) -> None:
 def tell_of_question(sender: object, approval_id: UUID, run_id: UUID, **_: Any) -> None:
     """A question to people came, was answered or went."""
     tell("approvals", f"approval:{approval_id}", f"run:{run_id}", "fleet", "audit")
+
+
+@receiver(signals.audit_sealed)
+def tell_of_seal(sender: object, size: int, **_: Any) -> None:
+    """Entries that an open page marks as not yet sealed are."""
+    tell("audit")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from django.db import connection
 
+from agents.audit import sealing
 from agents.runs import hotpath, interventions, overriding, recovery, rollups
 from cockpit.brambleway import work
 
@@ -32,6 +33,7 @@ JOBS = (
     Job("deadlines", 2.0, interventions.overdue),
     Job("overrides", 2.0, overriding.expire),
     Job("rollups", 2.0, rollups.roll_up),
+    Job("seals", 10.0, sealing.seal),
 )
 
 

@@ -11,6 +11,8 @@ from uuid import UUID
 from django.db.models import Count, Max, Min
 from django.utils import timezone
 
+from agents.llm import breakers
+from agents.llm.circuit import State
 from agents.models import Agent, Permission, Run, Step, User, Watermark
 from agents.runs import fleet as evidence
 from agents.runs.shapes import earliest_id
@@ -54,7 +56,28 @@ def flow(user: User, seen: Seen, scope: list[UUID] | None, signs: list[evidence.
         hue, word = "warn", "Slowly"
     elif not has_work:
         hue, word = "ok", "Nothing to do"
-    return {"counts": counts, "since": since, "lost": lost, "nobody": nobody, "hue": hue, "word": word}
+    return {
+        "counts": counts,
+        "since": since,
+        "lost": lost,
+        "nobody": nobody,
+        "hue": hue,
+        "word": word,
+        **_waiting(evidence.waiting(user, agents=scope) if counts[Run.State.WAITING] else {}),
+    }
+
+
+def _waiting(found: dict[str, tuple[int, datetime]]) -> dict[str, Any]:
+    """Who waits for people, who for room, and who for time to pass."""
+    on_people = sum(count for waits, (count, _) in found.items() if waits in evidence.PEOPLE)
+    capacity, room_since = found.get(Run.Waits.CAPACITY, (0, None))
+    others = sum(count for count, _ in found.values()) - on_people - capacity
+    return {"on_people": on_people, "on_capacity": capacity, "room_since": room_since, "on_time": others}
+
+
+def resting() -> list[breakers.Known]:
+    """Models and tools that are left alone because they keep failing, the one that has been longest first."""
+    return sorted((one for one in breakers.states() if one.state != State.CLOSED), key=lambda one: one.since)
 
 
 def success(seen: Seen, everyone: evidence.Recent) -> dict[str, Any]:

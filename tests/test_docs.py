@@ -55,7 +55,7 @@ def test_the_commands_of_manage_py_exist_with_their_options() -> None:
         assert name in known, line
         _takes(name, arguments, line)
         tried.add(name)
-    assert tried >= {"agent", "prepare", "release", "replay", "tick", "token", "user"}
+    assert tried >= {"agent", "audit", "prepare", "release", "replay", "tick", "token", "user"}
 
 
 def _takes(name: str, arguments: list[str], line: str) -> None:

@@ -18,9 +18,12 @@ from random import SystemRandom
 from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import Json, ModelAttempt, ModelReply, ModelRequest, Usage
-from agents.llm import breakers, confidence, estimates, loop
+from agents.llm import breakers, capacity, confidence, estimates, limits, loop
 from agents.llm.answers import Model, Said
 from agents.llm.simulated import PROVIDER, SimulatedModel, label
+
+WAITING = frozenset({"capacity", "breaker_open"})
+"""Kinds of failures that nobody was asked for."""
 
 GRACE = 5.0
 """Seconds beyond a call's own clock after which a breaker gives up hope of hearing from its probe."""
@@ -34,20 +37,23 @@ SOON = (0.2, 0.6)
 SECOND_TRY = frozenset({"rate_limited", "overloaded", "server", "connection", "malformed"})
 """Failures after which a second try may help at once. Not timeouts: those have taken long enough."""
 
+USUAL_ANSWER = 500
+"""Tokens, where a release sets no `max_tokens`."""
+
 _random = SystemRandom()
 
 
 def ask(request: ModelRequest, cancellation: Cancellation) -> ModelReply:
     """The first answer that any model of the chain gives.
 
-    Raises `errors.OutsideError` (see `failures` for its kinds) when none does, `errors.Aborted` within milliseconds
-    of a cancel. Safe from any thread.
+    Raises `errors.OutsideError` (see `failures` for its kinds) when none does, `errors.NoCapacity` when that is only
+    for want of room, `errors.Aborted` within milliseconds of a cancel. Safe from any thread.
     """
     if cancellation.is_set:
         raise errors.Aborted("Cancelled before a model was asked.", billed=False)
     if any(link.get("provider") != PROVIDER for link in request.chain):
         importlib.import_module("agents.llm.providers")  # a second's work, not to be done on everyone's event loop
-    call = _Call(request)
+    call = _Call(request, limits.current())
     try:
         return loop.run(call.answer(), cancellation)
     except errors.OutsideError as error:
@@ -66,15 +72,19 @@ class _Answer:
 class _Call:
     """One question to a chain, and every try at an answer."""
 
-    def __init__(self, request: ModelRequest) -> None:
-        self.request = request
+    def __init__(self, request: ModelRequest, within: limits.Limits) -> None:
+        self.request, self.limits = request, within
         self.offer = replace(request, tools=confidence.asked_of(request.tools))
         self.attempts: list[ModelAttempt] = []
 
     async def answer(self) -> ModelReply:
         """Down the chain until one answers."""
         try:
-            answer = await self._from_chain()
+            held = await capacity.take(self._places())
+            try:
+                answer = await self._from_chain()
+            finally:
+                capacity.give(held)
         except asyncio.CancelledError:
             raise errors.Aborted("Cancelled between two tries.", billed=False) from None
         message, confidences = confidence.taken_from(answer.said.message, self.request.tools)
@@ -118,7 +128,7 @@ class _Call:
         try:
             model = _model(link)
             permit = await breakers.admit(breakers.of_model(link), patience=self.request.timeout + GRACE)
-            said = await self._in_time(model, number)
+            said = await self._with_room(link, model, number)
         except errors.OutsideError as failure:
             self._keep(link, started, time.monotonic() - clock, failure)
             if permit:
@@ -135,6 +145,36 @@ class _Call:
             return
         usage = self._lost(seconds) if failure.billed else None
         self.attempts.append(ModelAttempt(provider, model, started, seconds, str(failure), usage, failure.kind))
+
+    def _places(self) -> list[capacity.Place]:
+        """What the agent and its team hold of what they may."""
+        request = self.request
+        allowed = [self.limits.at_a_time("agents", request.agent), request.concurrency]
+        agent = min((limit for limit in allowed if limit), default=0)
+        team = self.limits.at_a_time("teams", request.team)
+        places = [capacity.Place("agent", request.agent, agent), capacity.Place("team", request.team, team)]
+        return [place for place in places if place.limit]
+
+    async def _with_room(self, link: Json, model: Model, number: int) -> Said:
+        """Ask within what its provider takes. The tokens that were counted replace the guess."""
+        provider = str(link["provider"])
+        calls, tokens, at_a_time = (self.limits.of_provider(provider, key) for key in limits.KEYS["providers"])
+        places = [capacity.Place("provider", provider, at_a_time)] if at_a_time else []
+        pace = capacity.Pace(provider, calls, tokens) if calls or tokens else None
+        held = await capacity.take(places, pace, tokens=self._expected() if tokens else 0)
+        used: int | None = None
+        try:
+            said = await self._in_time(model, number)
+            used = (said.usage.input or 0) + (said.usage.output or 0) or None
+            return said
+        finally:
+            capacity.give(held, tokens=used if tokens else None)
+
+    def _expected(self) -> int:
+        """How many tokens a provider will take this for: what goes out, and the longest answer that was asked for."""
+        most = self.request.settings.get("max_tokens")
+        sent = estimates.of_request(self.request.messages, self.offer.tools)
+        return (sent.input or 0) + (most if isinstance(most, int) else USUAL_ANSWER)
 
     async def _in_time(self, model: Model, number: int) -> Said:
         try:
@@ -195,6 +235,8 @@ def _nobody(failures: Sequence[errors.OutsideError]) -> errors.OutsideError:
         return _misconfigured("The release names no model; a chain needs at least one {provider, model}.")
     if len(failures) == 1:
         return failures[0]
+    if room := _only_room(failures):
+        return room
     last = next((error for error in reversed(failures) if not error.permanent), failures[-1])
     waits = [error.retry_after for error in failures if error.retry_after is not None]
     return errors.OutsideError(
@@ -204,6 +246,15 @@ def _nobody(failures: Sequence[errors.OutsideError]) -> errors.OutsideError:
         billed=any(error.billed for error in failures),
         retry_after=min(waits, default=None),
     )
+
+
+def _only_room(failures: Sequence[errors.OutsideError]) -> errors.NoCapacity | None:
+    """That there is no room, where nothing else stands between this question and an answer but time."""
+    full = [error for error in failures if isinstance(error, errors.NoCapacity)]
+    if not full or any(not error.permanent and error.kind not in WAITING for error in failures):
+        return None
+    waits = [error.retry_after for error in failures if error.retry_after is not None]
+    return errors.NoCapacity(" ".join(str(error) for error in failures), retry_after=min(waits))
 
 
 def _misconfigured(sentence: str) -> errors.OutsideError:

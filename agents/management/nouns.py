@@ -37,11 +37,16 @@ class NounCommand(BaseCommand):
     def handle(self, *args: Any, does: Callable[..., None], **options: Any) -> None:
         """Call the verb with its own arguments."""
         given = {name: value for name, value in options.items() if name not in _DJANGOS}
-        _require_database()
+        if self.needs_database(given):
+            _require_database()
         try:
             does(**given)
         except errors.DomainError as error:
             raise CommandError(error.message) from error
+
+    def needs_database(self, given: dict[str, Any]) -> bool:
+        """Whether the verb asks the database, by its arguments."""
+        return True
 
     def say(self, *lines: str) -> None:
         """Print."""

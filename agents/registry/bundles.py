@@ -98,13 +98,14 @@ class ModelTable(Written):
 
 
 class Limits(Written):
-    """Where a run of this release ends `failed`."""
+    """Where a run of this release ends `failed`; and how many calls of models its agent makes at a time."""
 
     steps: Positive | None = None
     tokens: Positive | None = None
     cost_usd: Dollars | None = None
     wall_s: Seconds | None = None
     model_timeout_s: Seconds | None = None
+    concurrency: Positive | None = None
 
 
 class Thresholds(Written):

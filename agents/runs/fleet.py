@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Max, QuerySet, Sum
+from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.utils import timezone
 
 from agents.models import RUN_BOUNDS, Agent, AgentMinute, Run, User, Worker
@@ -105,6 +105,17 @@ def unfinished_by_agent(user: User, *, agents: Iterable[UUID] | None = None) -> 
     for agent_id, state, count in rows.order_by():
         counts.setdefault(agent_id, {})[state] = count
     return counts
+
+
+PEOPLE = frozenset({Run.Waits.APPROVAL, Run.Waits.DOUBT, Run.Waits.DECISION})
+"""What only a person can end."""
+
+
+def waiting(user: User, *, agents: Iterable[UUID] | None = None) -> dict[str, tuple[int, datetime]]:
+    """Waiting runs by what they wait for: how many, and since when the one that has waited longest."""
+    rows = _of(Run.objects.visible_to(user).filter(state=Run.State.WAITING), agents)
+    counted = rows.values_list("waits").annotate(Count("pk"), Min("changed_at")).order_by()
+    return {waits: (count, since) for waits, count, since in counted}
 
 
 def lost_by_agent(user: User, *, agents: Iterable[UUID] | None = None) -> dict[UUID, int]:

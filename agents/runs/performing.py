@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
+from uuid import UUID
 
 from agents import errors
 from agents.cancellation import Cancellation
@@ -21,7 +23,7 @@ from agents.contracts import (
     UseTool,
 )
 from agents.llm import breakers, estimates, gateway
-from agents.models import Agent, Step
+from agents.models import Agent, Step, Team
 from agents.runs import gates, postponing, retrying, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
@@ -165,6 +167,9 @@ def perform_model(claim: Claim, step: Planned, ask: AskModel, cancellation: Canc
         idempotency_key=step.key,
         timeout=float(claim.release.bundle.get("limits", {}).get("model_timeout_s", 60)),
         attempt=step.attempt,
+        agent=claim.agent,
+        team=team_slug(claim.team_id),
+        concurrency=claim.release.limits.get("concurrency", 0),
     )
     started = steps.now()
     try:
@@ -178,6 +183,14 @@ def perform_model(claim: Claim, step: Planned, ask: AskModel, cancellation: Canc
         conclude(claim, step, failure)
         return
     steps.outcome(claim, step, answered(claim, step, reply, started))
+
+
+@lru_cache(maxsize=1024)
+def team_slug(team_id: UUID) -> str:
+    """What a team is called where limits are written, asked for once per process."""
+    with steps.database():
+        slug: str = Team.objects.values_list("slug", flat=True).get(pk=team_id)
+    return slug
 
 
 def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) -> Result:

@@ -12,6 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from agents import errors
+from agents.llm import breakers, circuit
 from agents.models import Agent, AgentMinute, Role, Run, Team, User, Watermark, Worker
 from agents.runs import fleet as evidence
 from agents.runs import interventions
@@ -76,6 +78,28 @@ def test_work_flows_only_while_somebody_alive_does_it(client: Client, run: Run, 
 def test_a_run_that_waits_long_for_a_worker_means_slowly(client: Client, run: Run, alive: None) -> None:
     Run.objects.update(changed_at=timezone.now() - timedelta(seconds=45))
     assert '<span class="state warn">Slowly</span>' in text(client)
+
+
+def test_waiting_for_people_for_room_and_for_time_are_three_things(client: Client, agent: Agent, alive: None) -> None:
+    for waits in ("approval", "decision", "capacity", "retry", "timer"):
+        waiting = factories.run(agent)
+        Run.objects.filter(pk=waiting.pk).update(state=Run.State.WAITING, waits=waits)
+    page = text(client)
+    assert ">2</b>" in page.partition("Waiting</span>")[2][:60]
+    assert "1 waits for capacity, the oldest since" in page
+    assert "2 for time to pass" in page
+
+
+def test_what_keeps_failing_is_named_with_why_and_until_when(client: Client, team: Team, alive: None) -> None:
+    assert "Left alone" not in text(client)
+    for _ in range(circuit.FAILURES):
+        permit = breakers.admit_now("openai/gpt-5")
+        gone = errors.OutsideError("nobody answers", kind="connection", permanent=False)
+        breakers.report_now(permit, gone)
+    page = text(client)
+    assert "openai/gpt-5" in page.partition("Left alone")[2]
+    assert "5 failures in a row" in page
+    assert "nobody answers" in page
 
 
 def test_an_agent_whose_driver_fell_silent_is_unresponsive_and_never_working(

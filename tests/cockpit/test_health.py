@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents.models import Worker
+from agents.models import AuditEntry, Worker
 from cockpit.servers import free_port
 
 pytestmark = pytest.mark.django_db
@@ -68,3 +68,17 @@ def test_without_its_database_it_lives_but_is_not_ready(client, settings):
 def test_they_are_only_ever_read(client, path):
     assert client.post(path).status_code == 405
     assert "no-store" in client.get(path)["Cache-Control"]
+
+
+def test_an_audit_log_that_nobody_seals_is_seen_by_the_age_of_its_oldest_entry(client, fleet, olga):
+    AuditEntry.objects.create(by_name="cockpit", verb="run.failed", subject_kind="run", subject_id="1")
+    part = client.get("/readyz").json()["parts"]["audit"]
+    assert part["ok"]
+    assert part["unsealed"] == AuditEntry.objects.count()
+    late = timezone.now() - timedelta(seconds=61)
+    AuditEntry.objects.create(at=late, by_name="cockpit", verb="run.failed", subject_kind="run", subject_id="1")
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    found = answer.json()["parts"]
+    assert [name for name, state in found.items() if not state["ok"]] == ["audit"]
+    assert 61 <= found["audit"]["oldest_unsealed_s"] < 75
