@@ -258,8 +258,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a call costs in USD. kind: priced | recorded | estimated | unpriced (amount None, never 0). `basis` says
-    how."""
+    """What a call costs in USD. kind: priced | recorded | estimated | unpriced (amount None, never 0) | cached (0:
+    nobody was called, so nothing is billed). `basis` says how."""
 
     amount: Decimal | None
     kind: str

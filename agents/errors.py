@@ -88,3 +88,10 @@ class NoCapacity(OutsideError):
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message, kind="capacity", permanent=False, retry_after=retry_after)
+
+
+class AskPerson(OutsideError):
+    """No model answered, and the chain ends with a person: `attempts` say why, `retry_after` when a model might."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message, kind="person", permanent=True, retry_after=retry_after)

@@ -18,9 +18,10 @@ from random import SystemRandom
 from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import Json, ModelAttempt, ModelReply, ModelRequest, Usage
-from agents.llm import breakers, capacity, confidence, estimates, limits, loop
+from agents.llm import breakers, capacity, confidence, estimates, kept, limits, loop
 from agents.llm.answers import Model, Said
 from agents.llm.simulated import PROVIDER, SimulatedModel, label
+from agents.registry import chains
 
 WAITING = frozenset({"capacity", "breaker_open"})
 """Kinds of failures that nobody was asked for."""
@@ -37,6 +38,9 @@ SOON = (0.2, 0.6)
 SECOND_TRY = frozenset({"rate_limited", "overloaded", "server", "connection", "malformed"})
 """Failures after which a second try may help at once. Not timeouts: those have taken long enough."""
 
+NO_LIBRARY = frozenset({PROVIDER, chains.CACHED, chains.PERSON})
+"""Links of a chain for which no provider's library is needed."""
+
 USUAL_ANSWER = 500
 """Tokens, where a release sets no `max_tokens`."""
 
@@ -51,7 +55,7 @@ def ask(request: ModelRequest, cancellation: Cancellation) -> ModelReply:
     """
     if cancellation.is_set:
         raise errors.Aborted("Cancelled before a model was asked.", billed=False)
-    if any(link.get("provider") != PROVIDER for link in request.chain):
+    if any(link.get("provider") not in NO_LIBRARY for link in request.chain):
         importlib.import_module("agents.llm.providers")  # a second's work, not to be done on everyone's event loop
     call = _Call(request, limits.current())
     try:
@@ -65,7 +69,8 @@ def ask(request: ModelRequest, cancellation: Cancellation) -> ModelReply:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    link: Json
+    provider: str
+    model: str
     said: Said
 
 
@@ -88,11 +93,10 @@ class _Call:
         except asyncio.CancelledError:
             raise errors.Aborted("Cancelled between two tries.", billed=False) from None
         message, confidences = confidence.taken_from(answer.said.message, self.request.tools)
-        provider, model = _names(answer.link)
         return ModelReply(
             message=message,
-            provider=provider,
-            model=model,
+            provider=answer.provider,
+            model=answer.model,
             response_model=answer.said.response_model,
             usage=answer.said.usage,
             confidences=confidences,
@@ -102,13 +106,35 @@ class _Call:
     async def _from_chain(self) -> _Answer:
         failures: list[errors.OutsideError] = []
         for link in self.request.chain:
+            if link.get("provider") == chains.PERSON:
+                raise _ask_person(failures)
             try:
-                return _Answer(link, await self._patiently(link))
+                if link.get("provider") == chains.CACHED:
+                    return await self._from_memory(link)
+                said = await self._patiently(link)
+                self._remember(link, said)
+                return _Answer(*_names(link), said)
             except errors.Aborted:
                 raise
             except errors.OutsideError as error:
                 failures.append(error)
         raise _nobody(failures)
+
+    async def _from_memory(self, link: Json) -> _Answer:
+        """What the same question was answered before. Nobody is asked, so nothing is billed."""
+        started, clock = datetime.now(UTC), time.monotonic()
+        try:
+            model, said = await kept.find(self.request, max_age=float(link.get("max_age_s", 0)))
+        except errors.OutsideError as failure:
+            self._keep(link, started, time.monotonic() - clock, failure)
+            raise
+        self._keep({**link, "model": model}, started, time.monotonic() - clock, None)
+        return _Answer(chains.CACHED, model, said)
+
+    def _remember(self, link: Json, said: Said) -> None:
+        ages = [float(one.get("max_age_s", 0)) for one in self.request.chain if one.get("provider") == chains.CACHED]
+        if ages:
+            kept.keep(self.request, _names(link)[1], said, max_age=ages[0])
 
     async def _patiently(self, link: Json) -> Said:
         """One model, and once more when it failed in passing."""
@@ -246,6 +272,14 @@ def _nobody(failures: Sequence[errors.OutsideError]) -> errors.OutsideError:
         billed=any(error.billed for error in failures),
         retry_after=min(waits, default=None),
     )
+
+
+def _ask_person(failures: Sequence[errors.OutsideError]) -> errors.OutsideError:
+    """A person instead of the models; not for want of room, which only takes a while."""
+    if room := _only_room(failures):
+        return room
+    waits = [error.retry_after for error in failures if error.retry_after is not None]
+    return errors.AskPerson(" ".join(str(error) for error in failures), retry_after=min(waits, default=None))
 
 
 def _only_room(failures: Sequence[errors.OutsideError]) -> errors.NoCapacity | None:

@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
 from agents import errors
-from agents.registry import variables
+from agents.registry import chains, variables
 from agents.registry.declarations import alike
 
 Json = dict[str, Any]
@@ -89,12 +89,13 @@ class AgentTable(Written):
 
 
 class ModelTable(Written):
-    """One model of the chain."""
+    """One link of the chain: a model, an earlier answer (`cached`), or a `person`; `chains` checks them together."""
 
     provider: Name
-    model: Name
+    model: Name | None = None
     base_url: Annotated[str, AfterValidator(_without_credentials)] | None = None
     key_env: Annotated[str, AfterValidator(_variable)] | None = None
+    max_age_s: Seconds | None = None
 
 
 class Limits(Written):
@@ -173,6 +174,7 @@ def _check_together(bundle: Json) -> None:
     program, tools = bundle["program"], bundle["tools"]
     if program == "llm" and not bundle["models"]:
         raise errors.Invalid("[[models]] is missing: the program llm needs a provider and a model.", field="models")
+    chains.check(bundle["models"])
     if program == "pipeline" and not bundle.get("pipeline"):
         raise errors.Invalid(
             "[[pipeline]] is missing: the program pipeline needs its tools in order.", field="pipeline"

@@ -23,6 +23,7 @@ BILLED = {
     "estimated": "estimated: nobody told what was used",
     "recorded": "as recorded",
     "unpriced": "no price is known for this model",
+    "cached": "answered before: nobody was called",
 }
 TROUBLE = Q(answer__isnull=False) | Q(
     state__in=[Step.State.FAILED, Step.State.REFUSED, Step.State.HELD, Step.State.IN_DOUBT, Step.State.CANCELLED]

@@ -24,6 +24,7 @@ from agents.contracts import (
 )
 from agents.llm import breakers, estimates, gateway
 from agents.models import Agent, Step, Team
+from agents.registry.chains import CACHED
 from agents.runs import gates, postponing, retrying, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
@@ -33,7 +34,7 @@ from agents.tools.context import ToolContext
 
 UNCLEAR = frozenset({"timeout", "cancelled", "connection", "result"})
 """Ways to fail after which the other side may have acted: no answer came, or one that cannot be kept."""
-UNTRIED = frozenset({retrying.CAPACITY, "breaker_open"})
+UNTRIED = frozenset({retrying.CAPACITY, "breaker_open", "not_cached"})
 """Refusals of our own: nobody outside was asked, so they are no try."""
 GATEWAY_ATTEMPTS = 100  # calls of one step attempt are booked under numbers of their own, this far apart
 
@@ -199,6 +200,7 @@ def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) 
     price = gates.pricer()(reply.provider, reply.model, reply.usage, started)
     number = (step.attempt - 1) * GATEWAY_ATTEMPTS + GATEWAY_ATTEMPTS
     call = billed(claim, step, number, reply.provider, reply.model, reply.usage, price, started)
+    calls = before if price.kind == CACHED else (*before, call)
     output = {
         "message": reply.message,
         "confidences": [(said.value, said.source.value) for said in reply.confidences],
@@ -213,7 +215,7 @@ def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) 
         provider=reply.provider,
         model=reply.model,
         started_at=started,
-        calls=(*before, call),
+        calls=calls,
     )
 
 

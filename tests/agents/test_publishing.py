@@ -193,6 +193,21 @@ def test_of_two_who_publish_at_once_one_is_told(release, bundle, governor):
         ("version", None, 'version is missing: it takes a version in quotes, such as "1.0".'),
         ("version", 1.0, 'version is 1.0; it takes a version in quotes, such as "1.0".'),
         ("models", [], "[[models]] is missing: the program llm needs a provider and a model."),
+        ("models.0.max_age_s", 9, '[[models]] number 1, max_age_s is for a link with provider = "cached".'),
+        ("models.0", {"provider": "person"}, "[[models]] number 1 is person; a chain begins with a model."),
+        ("models.1", {"provider": "cached"}, "[[models]] number 2, max_age_s is missing: how many seconds"),
+        ("models.1", {"provider": "cached", "max_age_s": 0}, "[[models]] number 2, max_age_s is 0; it should"),
+        ("models.1", {"provider": "person", "model": "gwen"}, "[[models]] number 2, model means nothing of"),
+        (
+            "models",
+            [{"provider": "a", "model": "b"}, {"provider": "person"}, {"provider": "cached", "max_age_s": 9}],
+            "[[models]] number 3 comes after the person, who is always the last.",
+        ),
+        (
+            "models",
+            [{"provider": "a", "model": "b"}, {"provider": "cached", "max_age_s": 9}, {"provider": "a", "model": "b"}],
+            "[[models]] number 3 comes after cached; only the person does.",
+        ),
         ("models.1.model", None, "[[models]] number 2, model is missing: it takes the model's name."),
         (
             "models.0.base_url",
