@@ -10,13 +10,14 @@ from typing import Any
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
 from agents.keyset import cut
 from agents.models import Agent, Permission, Release, Team, Tool, ToolGrant, User
-from agents.runs import finding, fleet, interventions
+from agents.runs import finding, fleet, interventions, overridden
 from agents.runs.programs.recorded import PROVIDER as RECORDED
 from agents.runs.views import Request, fragment, steering
 
@@ -48,7 +49,7 @@ def listed(user: User) -> QuerySet[Agent]:
     is_simulated = Q(release__bundle__models__contains=finding.SIMULATED)
     shown: QuerySet[Agent] = Agent.objects.visible_to(user).select_related("team", "release", "frozen_by")
     return shown.defer("release__bundle").annotate(
-        is_simulated=ExpressionWrapper(is_simulated, output_field=BooleanField())
+        is_simulated=ExpressionWrapper(is_simulated, output_field=BooleanField()), is_overridden=overridden.OF_AGENT
     )
 
 
@@ -104,6 +105,9 @@ def _page(request: Request, found: Agent) -> dict[str, Any]:
         "tools": granted(found),
         "runs": runs.order_by("-id")[:RUNS],
         "may_steer": may,
+        "overridden": overridden.rows(found),
+        "overrides_url": reverse("agents:agent-overrides", args=[found.slug]),
+        **overridden.may(found, request.actor),
         "may_start": request.actor.may(Permission.START, found.team_id) and not _follows_recordings(found),
         "why_not": "" if may else f"Freezing takes the role operator in {found.team}.",
         "draining": interventions.draining(found) if found.frozen_at else 0,

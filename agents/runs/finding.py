@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from agents import errors
 from agents.models import Agent, Run, Step, User
+from agents.runs import overridden
 from agents.runs.shapes import earliest_id
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -129,6 +130,7 @@ def listed(user: User) -> QuerySet[Run]:
     shown: QuerySet[Run] = rows.defer("release__bundle").annotate(
         chain=F("release__bundle__models"),
         is_simulated=ExpressionWrapper(is_simulated, output_field=BooleanField()),
+        is_overridden=overridden.OF_RUN,
         is_untold=Case(When(tokens_in=0, tokens_out=0, then=Exists(asked)), default=Value(False)),
     )
     return shown

@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import Max, Min, Q
+from django.urls import reverse
 from django.utils import timezone
 
 from agents.models import Permission, Run, Step, StepPayload, User
-from agents.runs import compensating, fleet, story, timelines
+from agents.runs import compensating, fleet, overridden, story, timelines
 from agents.runs.programs.recorded import PROVIDER as RECORDED
 
 VIEWS = {"story": "Story", "tree": "Tree", "timeline": "Timeline", "messages": "Messages"}
@@ -39,7 +40,7 @@ def of(run: Run, actor: User, asked: Mapping[str, str], *, part: str = "") -> di
         # The row of a run that is driven says it a moment late.
         values["done"] = run.steps_done if run.is_ended else run.steps.filter(finished_at__isnull=False).count()
     if part in ("", "standing"):
-        values |= standing(run)
+        values |= {"overridden": overridden.rows(run), **standing(run)}
     if part in ("", "reading", "story", "step"):
         values |= reading(run, asked)
     return values
@@ -51,6 +52,8 @@ def permissions(run: Run, actor: User) -> dict[str, Any]:
     return {
         "may_steer": may,
         "why_not": "" if may else f"Steering takes the role operator in {run.team}.",
+        "overrides_url": reverse("agents:run-overrides", args=[run.pk]),
+        **overridden.may(run, actor),
         "may_repeat": actor.may(Permission.START, run.team_id) and not is_recorded(run),
     }
 
@@ -138,6 +141,7 @@ def _step(run: Run, step: Step | None, shown: story.Window) -> dict[str, Any]:
         "returned": pretty(payload.output) if payload and payload.output is not None else "",
         "turn": turn(payload) if step.kind == Step.Kind.MODEL and payload else [],
         "in_force": pretty(step.in_force) if step.in_force else "",
+        "overridden_then": overridden.of_step(step),
         "asks_people": bool(step.answer or step.state in {Step.State.HELD, Step.State.IN_DOUBT}),
         "touches": list(run.touches.filter(seq=step.seq)) if step.writes else [],
         "taken_back": run.steps.filter(compensates=step.seq).first() if step.writes and run.ending else None,

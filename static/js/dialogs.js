@@ -30,7 +30,7 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("htmx:afterRequest", ({ detail }) => {
   const dialog = detail.elt.closest("dialog[open]");
-  if (dialog && detail.successful) dialog.close();
+  if (dialog && detail.successful && detail.requestConfig.verb !== "get") dialog.close();
 });
 
 // After an act its button may be gone with the fragment: the keyboard stays where the act was.

@@ -1,0 +1,87 @@
+"""Overrides on pages: the form, what is in force, taking it back, the mark in lists, what a step ran with."""
+
+import pytest
+from django.test import Client
+from uuid_utils.compat import uuid7
+
+from agents.models import Override, Run, User
+from tests import factories
+from tests.agents.test_run_pages import signed_in, text
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client(olga: User) -> Client:
+    """A browser in which olga is signed in."""
+    return signed_in(olga)
+
+
+@pytest.fixture(params=["run", "agent"])
+def path(request: pytest.FixtureRequest, run: Run) -> str:
+    """The page of a run, and of its agent."""
+    return f"/runs/{run.pk}/" if request.param == "run" else f"/agents/{run.agent.slug}/"
+
+
+def change(client: Client, path: str, **fields: str) -> None:
+    given = {"parameter": "limits.steps", "value": "5", "reason": "it goes in circles", "request_id": str(uuid7())}
+    answer = client.post(f"{path}overrides/", given | fields)
+    assert (answer.status_code, answer["Location"]) == (302, path)
+
+
+def test_a_parameter_is_changed_shown_and_taken_back(client: Client, path: str) -> None:
+    form = text(client, f"{path}overrides/")
+    assert "limits.steps · now 20" in form
+    change(client, path, lasts="8h")
+    page = text(client, path)
+    assert "<del>20</del>" in page
+    assert "<ins>5</ins>" in page
+    assert "“it goes in circles”" in page
+    assert "Back by itself in" in page
+    client.post(f"{path}overrides/reversion/", {"parameter": "limits.steps"})
+    assert "<ins>5</ins>" not in text(client, path)
+    assert Override.objects.get().ended_by is not None
+
+
+def test_the_value_is_asked_for_as_the_parameter_is(client: Client, path: str) -> None:
+    answer = client.get(
+        f"{path}overrides/?parameter=models", headers={"HX-Request": "true", "HX-Target": "override-value"}
+    )
+    said = answer.content.decode()
+    assert "<option>simulated/sim-small</option>" in said
+    assert "<html" not in said
+
+
+def test_what_holds_for_the_agent_is_told_on_the_run_and_taken_back_on_the_agent(client: Client, run: Run) -> None:
+    change(client, f"/agents/{run.agent.slug}/")
+    page = text(client, f"/runs/{run.pk}/")
+    assert "for every run of" in page
+    assert 'id="revert-limits-steps"' not in page
+
+
+def test_lists_mark_what_is_changed(client: Client, run: Run) -> None:
+    mark = ">overridden</span>"
+    lists = ("/", "/agents/", "/runs/")
+    assert [mark in text(client, path) for path in lists] == [False, False, False]
+    change(client, f"/agents/{run.agent.slug}/")
+    assert [mark in text(client, path) for path in lists] == [True, True, False]
+    change(client, f"/runs/{run.pk}/")
+    assert mark in text(client, "/runs/")
+
+
+def test_a_step_says_what_was_changed_when_it_was_taken(client: Client, run: Run) -> None:
+    changed = [{"id": str(uuid7()), "parameter": "limits.cost_usd", "value": "0.20"}]
+    factories.step(run, in_force={"release": "1.0", "overrides": changed})
+    assert "limits.cost_usd $0.20" in text(client, f"/runs/{run.pk}/?step=1")
+
+
+def test_who_may_not_is_offered_nothing(rhea: User, max_: User, path: str) -> None:
+    assert "Override…" not in text(signed_in(rhea), path)
+    assert "Override…" in text(signed_in(max_), path)
+
+
+def test_a_form_that_says_nothing_right_is_refused(client: Client, path: str) -> None:
+    for wrong in ({"lasts": "for ever"}, {"value": "many"}, {"reason": " "}, {"parameter": "colour"}):
+        given = {"parameter": "limits.steps", "value": "5", "reason": "why", **wrong}
+        assert client.post(f"{path}overrides/", given).status_code == 422, wrong
+    assert not Override.objects.exists()
