@@ -10,7 +10,7 @@ from agents import errors, signals
 from agents.cancellation import Cancellation
 from agents.contracts import Answer, Stance, UseTool
 from agents.models import Run, Step
-from agents.runs import compensating, ending, gates, performing, planning, steps
+from agents.runs import compensating, ending, gates, performing, planning, steps, tuning
 from agents.runs.keeper import keeper
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
@@ -27,10 +27,13 @@ class Unwinding:
         self.cancellation = cancellation
         self.is_wary = is_wary
         self.run = Run.objects.select_related("release").get(pk=claim.run_id)
+        tuning.tune(claim)
 
     def drive(self) -> None:
         """Act after act until there is a reason to stop."""
         while not self.must_stop():
+            if self.claim.is_untuned:
+                tuning.tune(self.claim)
             if self.go_on():
                 continue
             if self.claim.open:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from agents import errors
 from agents.contracts import Event
 from agents.models import AuditEntry, Run, Step
-from agents.runs import compensating, interventions, recovery, runner
+from agents.runs import compensating, interventions, overriding, recovery, runner
 from agents.tools import ToolError
 from approvals.decisions import decide
 from approvals.models import Approval
@@ -365,3 +365,12 @@ def test_a_run_on_its_way_to_its_end_says_so_and_offers_no_cancel(start, client,
     page = client.get(f"/runs/{run.pk}/").content.decode()
     assert "Taking its acts back" in page
     assert "/cancellation/" not in page
+
+
+def test_a_run_whose_parameters_were_changed_takes_its_acts_back_too(start, olga):
+    run = start(reserve("a"), ship("b"), BREAK)
+    given = {"reason": "careful", "request_id": uuid4(), "expires_at": timezone.now() + timedelta(seconds=60)}
+    overriding.override(run, parameter="limits.steps", value=9, by=olga, **given)
+    drive(run)
+    assert (run.state, run.failure_class) == ("failed", "step_failed")
+    assert [compensates for *_, compensates in steps_of(run)][-2:] == [2, 1]
