@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Min, Q
 from django.utils import timezone
 
 from agents import errors
@@ -119,6 +119,30 @@ def agents_asking(user: User) -> list[str]:
     """Slugs of agents with open questions, to offer as filters; not all of very many."""
     asking = Approval.objects.visible_to(user).filter(state=Approval.State.OPEN).order_by("agent__slug")
     return list(asking.values_list("agent__slug", flat=True).distinct()[:AGENTS_OFFERED])
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Open questions of one kind in one team: how many, how many of them late, the age of the oldest in seconds."""
+
+    kind: str
+    team: str
+    open: int
+    overdue: int
+    oldest_s: float
+
+
+def standing() -> list[Standing]:
+    """What people are asked at this moment, in every team."""
+    now = timezone.now()
+    rows = Approval.objects.filter(state=Approval.State.OPEN).values("kind", "team__slug").order_by()
+    late = Count("pk", filter=Q(due_at__lt=now))
+    return [
+        Standing(
+            row["kind"], row["team__slug"], row["asked"], row["late"], max((now - row["since"]).total_seconds(), 0)
+        )
+        for row in rows.annotate(asked=Count("pk"), late=late, since=Min("requested_at"))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,7 @@ class CockpitAPI(NinjaAPI):
         patterns = [*super()._get_urls(), path("<path:rest>", _nowhere, name="nowhere")]
         for pattern in patterns:
             if isinstance(pattern, URLPattern):
-                pattern.callback = _door(pattern.callback)
+                pattern.callback = door(pattern.callback)
         return patterns
 
     def validation_error_from_error_contexts(
@@ -171,7 +171,7 @@ class CockpitAPI(NinjaAPI):
         return schema
 
 
-def _door(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+def door(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """A door of the API: it answers strangers itself, in JSON, and nothing it says is kept by caches."""
 
     @wraps(view)

@@ -51,30 +51,33 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def examine() -> dict[str, Part]:
     """The state of every part: `ok`, and how it was found. Ages and durations are in seconds and milliseconds."""
-    database = _timed(_ask_database)
+    database = timed(ask_database)
     signs = _signs_of_life() if database["ok"] else {}
     return {
         "database": database,
-        "redis": _timed(_ask_redis),
+        "redis": timed(ask_redis),
         "workers": _part(signs.get(Worker.Kind.WORKER, {})),
         "tick": _part(signs.get(Worker.Kind.TICK, {})),
         "audit": (_audit() if database["ok"] else None) or {"ok": False, "unsealed": None, "oldest_unsealed_s": None},
     }
 
 
-def _ask_database() -> None:
+def ask_database() -> None:
+    """An error where PostgreSQL does not answer, soon."""
     # Not through the pool: a pool would wait for its own timeout, and keep connections to a server that is gone.
     with psycopg.connect(settings.DATABASE_URL, connect_timeout=PATIENCE_S) as link:
         link.execute("SELECT 1")
 
 
-def _ask_redis() -> None:
+def ask_redis() -> None:
+    """An error where Redis does not answer, soon."""
     patience = {"socket_timeout": PATIENCE_S, "socket_connect_timeout": PATIENCE_S}
     with redis.Redis.from_url(settings.REDIS_URL, **patience) as link:
         link.ping()
 
 
-def _timed(ask: Callable[[], None]) -> Part:
+def timed(ask: Callable[[], None]) -> Part:
+    """Whether it answered, and how fast or with which error."""
     started = time.perf_counter()
     try:
         ask()

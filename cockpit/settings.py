@@ -18,6 +18,7 @@ SECRET_KEY = setting("COCKPIT_SECRET_KEY") or environment.secret("secret_key")
 AUDIT_KEY = setting("COCKPIT_AUDIT_KEY")
 PUBLIC_URL = setting("COCKPIT_URL", _running.get("url", "http://127.0.0.1:8000"))
 ALLOWED_HOSTS = setting("COCKPIT_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+METRICS_OPEN = switch("COCKPIT_METRICS_OPEN")
 
 # --- what the product is made of ---------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -2,13 +2,14 @@
 
 from django.urls import include, path
 
-from cockpit import access, fleet, health, live
+from cockpit import access, fleet, health, live, metrics
 from cockpit.api import api
 
 urlpatterns = [
     path("", fleet.fleet, name="fleet"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", api.urls),
     path("events/", live.events, name="events"),
     path("login/", access.sign_in, name="login"),
