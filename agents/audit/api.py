@@ -3,11 +3,13 @@
 from typing import Annotated, Any
 from uuid import UUID
 
+from django.db.models import F
 from ninja import Query, Router
 
 from agents import errors
+from agents.audit import sealing
 from agents.audit.log import ENGINE
-from agents.audit.models import AuditEntry
+from agents.audit.models import AuditEntry, AuditSeal
 from agents.keyset import cut
 from agents.wire import ActorRequest, Filters, Moment, Out, Page, Several, Wanted, Words, one_of
 
@@ -37,6 +39,7 @@ class EntryOut(Out):
     reason: Words
     request_id: UUID | None
     detail: dict[str, Any]
+    place: int | None
 
 
 class AuditFilters(Filters):
@@ -51,7 +54,7 @@ class AuditFilters(Filters):
 @router.get("", response=Page[EntryOut], operation_id="list_audit", summary="The audit log, newest first")
 def list_audit(request: ActorRequest, filters: Query[AuditFilters]) -> Page[EntryOut]:
     """Entries of your teams and your own, refused and failed attempts as well."""
-    entries = AuditEntry.objects.visible_to(request.actor).select_related("team")
+    entries = AuditEntry.objects.visible_to(request.actor).select_related("team").annotate(place=F("leaf__seq"))
     if filters.verb:
         entries = entries.filter(verb=filters.verb)
     if filters.outcome:
@@ -63,6 +66,38 @@ def list_audit(request: ActorRequest, filters: Query[AuditFilters]) -> Page[Entr
         entries = entries.filter(subject_kind=kind, subject_id=ident)
     found = cut(entries, key="-id", limit=filters.limit, cursor=filters.cursor)
     return Page(items=[_entry(entry) for entry in found.rows], next_cursor=found.next_cursor)
+
+
+class SealOut(Out):
+    """A signed statement over the first `size` entries; hashes and the public key are hexadecimal."""
+
+    number: int
+    size: int
+    sealed_at: Moment
+    root: str
+    chain: str
+    key: str
+
+
+class SealingOut(Out):
+    """How far the log is sealed. `late` is the alarm: an entry waits for longer than a minute."""
+
+    sealed: int
+    unsealed: int
+    oldest_unsealed_age_s: float | None
+    late: bool
+    seal: SealOut | None
+
+
+@router.get("/sealing", response=SealingOut, operation_id="get_sealing", summary="How far the audit log is sealed")
+def get_sealing(request: ActorRequest) -> SealingOut:
+    """The newest seal, and what waits for the next one."""
+    standing = sealing.standing()
+    last = AuditSeal.objects.order_by("-number").first()
+    hashes = {name: bytes(getattr(last, name)).hex() for name in ("root", "chain", "key")} if last else {}
+    return SealingOut.taken_from(
+        standing, late=standing.is_late, seal=SealOut.taken_from(last, **hashes) if last else None
+    )
 
 
 def _subject(text: str) -> tuple[str, str]:

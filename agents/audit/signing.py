@@ -21,13 +21,6 @@ _PEM = serialization.Encoding.PEM
 _BEGIN = "-----BEGIN "
 
 
-class KeyUnusable(errors.DomainError):
-    """The key of the audit log cannot be used."""
-
-    status = 503
-    code = "audit_key"
-
-
 def private() -> Ed25519PrivateKey:
     """The installation's key."""
     if settings.AUDIT_KEY:
@@ -38,7 +31,8 @@ def private() -> Ed25519PrivateKey:
             _make(path)
         return _parsed(path.read_text(), str(path))
     except OSError as error:
-        raise KeyUnusable(f"{path} cannot be read or made ({error.strerror}); set COCKPIT_AUDIT_KEY_FILE.") from error
+        why = f"{path} cannot be read or made ({error.strerror}); set COCKPIT_AUDIT_KEY_FILE."
+        raise errors.Invalid(why) from error
 
 
 def public() -> bytes:
@@ -108,11 +102,11 @@ def _parsed(text: str, where: str) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(text.strip().encode() + b"\n", password=None)
     except (ValueError, TypeError) as error:
-        raise KeyUnusable(
+        raise errors.Invalid(
             f"{where} is no private key in PEM form without a password; openssl genpkey -algorithm ed25519 makes one."
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyUnusable(f"{where} is a key of another kind; it takes Ed25519.")
+        raise errors.Invalid(f"{where} is a key of another kind; it takes Ed25519.")
     return key
 
 

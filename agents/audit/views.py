@@ -1,13 +1,15 @@
-"""The audit page: who did what to what, when and why."""
+"""The audit page: who did what to what, when and why, and how far the log is sealed."""
 
 from typing import Any
 
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 from django_htmx.middleware import HtmxDetails
 
+from agents.audit import sealing
 from agents.audit.models import AuditEntry
 from agents.keyset import cut
 from agents.people.models import User
@@ -42,11 +44,15 @@ class Request(HttpRequest):
 @require_safe
 def audit(request: Request) -> HttpResponse:
     """Entries one may read, newest first; kind, outcome, verb, person and subject narrow them."""
+    if request.htmx.target == "sealing":
+        return render(request, "agents/audit.html#sealing", {"standing": sealing.standing()})
     wanted = {name: request.GET.get(name, "").strip() for name in FILTERS}
     fields = {FILTERS[name]: value for name, value in wanted.items() if value}
-    shown = AuditEntry.objects.visible_to(request.actor).filter(**fields)
+    shown = AuditEntry.objects.visible_to(request.actor).filter(**fields).annotate(place=F("leaf__seq"))
     page = cut(shown, key="-id", limit=ROWS, cursor=request.GET.get("cursor", ""))
+    part = "#list" if request.htmx.target == "list" else ""
     context = {
+        "standing": None if part else sealing.standing(),
         "entries": [_told(entry) for entry in page.rows],
         "next_cursor": page.next_cursor,
         "kinds": KINDS,
@@ -54,7 +60,6 @@ def audit(request: Request) -> HttpResponse:
         "narrowed": narrowed(request.path, request.GET),
         "is_filtered": bool(fields),
     }
-    part = "#list" if request.htmx.target == "list" else ""
     return render(request, f"agents/audit.html{part}", context)
 
 

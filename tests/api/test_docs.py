@@ -110,6 +110,7 @@ def test_the_examples_have_every_field_that_an_answer_has(schema: dict[str, Any]
         "GET /approvals": "ApprovalOut",
         "GET /costs": "CostsOut",
         "GET /audit": "EntryOut",
+        "GET /audit/sealing": "SealingOut",
     }
     for door, name in shapes.items():
         example = json.loads(re.findall(r"```json\n(.*?)```", _section(door), re.S)[-1])
