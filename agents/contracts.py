@@ -277,7 +277,8 @@ class ModelRequest:
 
     `tools` are {name, description, schema, writes}; `seed` makes a simulated model repeat itself; `timeout` in seconds;
     `attempt` counts the tries of the step, the same `idempotency_key` goes with all of them. `agent` and `team` are the
-    slugs of who asks; `concurrency` is how many calls at a time the agent's release allows, 0 where it does not say.
+    slugs of who asks; `concurrency` is how many calls at a time the agent's release allows, 0 where it does not say;
+    `degraded` is what the release says of the time while its first model is away.
     """
 
     chain: Sequence[Json]
@@ -291,6 +292,7 @@ class ModelRequest:
     agent: str = ""
     team: str = ""
     concurrency: int = 0
+    degraded: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +313,8 @@ class ModelAttempt:
 class ModelReply:
     """What a model said: `message` is an OpenTelemetry assistant message {role, parts, finish_reason}.
 
-    `confidences` hold what the model said of each tool call, in the order of the calls.
+    `confidences` hold what the model said of each tool call, in the order of the calls; `degraded` says why the
+    question was asked as the release wants it while its first model is away.
     """
 
     message: Json
@@ -321,6 +324,7 @@ class ModelReply:
     usage: Usage
     confidences: Sequence[Confidence] = ()
     attempts: Sequence[ModelAttempt] = ()
+    degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

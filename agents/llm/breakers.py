@@ -171,8 +171,9 @@ def report_now(permit: Permit, failure: errors.OutsideError | None) -> None:
     tell()
 
 
-def is_open(key: str) -> bool:
-    """Whether this breaker lets nothing through now, as far as this process has seen."""
+async def sees_open(key: str) -> bool:
+    """Whether this breaker lets nothing through now; where a probe is due it is not."""
+    await _look()
     seen = _memory.circuits.get(key)
     return seen is not None and seen.wait(_memory.now()) > 0
 

@@ -18,7 +18,7 @@ from random import SystemRandom
 from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import Json, ModelAttempt, ModelReply, ModelRequest, Usage
-from agents.llm import breakers, capacity, confidence, estimates, kept, limits, loop
+from agents.llm import breakers, capacity, confidence, degrading, estimates, kept, limits, loop
 from agents.llm.answers import Model, Said
 from agents.llm.simulated import PROVIDER, SimulatedModel, label
 from agents.registry import chains
@@ -55,7 +55,7 @@ def ask(request: ModelRequest, cancellation: Cancellation) -> ModelReply:
     """
     if cancellation.is_set:
         raise errors.Aborted("Cancelled before a model was asked.", billed=False)
-    if any(link.get("provider") not in NO_LIBRARY for link in request.chain):
+    if any(link.get("provider") not in NO_LIBRARY for link in [*request.chain, *request.degraded.get("models", [])]):
         importlib.import_module("agents.llm.providers")  # a second's work, not to be done on everyone's event loop
     call = _Call(request, limits.current())
     try:
@@ -78,13 +78,15 @@ class _Call:
     """One question to a chain, and every try at an answer."""
 
     def __init__(self, request: ModelRequest, within: limits.Limits) -> None:
-        self.request, self.limits = request, within
-        self.offer = replace(request, tools=confidence.asked_of(request.tools))
+        self.request = self.offer = request
+        self.limits, self.degraded = within, ""
         self.attempts: list[ModelAttempt] = []
 
     async def answer(self) -> ModelReply:
         """Down the chain until one answers."""
         try:
+            self.request, self.degraded = await degrading.applied(self.request)
+            self.offer = replace(self.request, tools=confidence.asked_of(self.request.tools))
             held = await capacity.take(self._places())
             try:
                 answer = await self._from_chain()
@@ -101,6 +103,7 @@ class _Call:
             usage=answer.said.usage,
             confidences=confidences,
             attempts=tuple(self.attempts),
+            degraded=self.degraded,
         )
 
     async def _from_chain(self) -> _Answer:

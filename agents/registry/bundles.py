@@ -22,6 +22,8 @@ Json = dict[str, Any]
 _SECRET = re.compile(r"(^|_)(api_?key|key|secret|token|password|passwd|authorization|bearer)$", re.IGNORECASE)
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,120}")
 MOST_TRIES = 20
+TABLES = frozenset({"agent", "degraded", "limits", "settings", "thresholds", "variables"})
+LISTS = frozenset({"models", "degraded.models", "pipeline"})
 WANTED = {
     "agent": "a table [agent] with slug, team and owner",
     "agent.slug": "a short name for addresses, such as refunds",
@@ -98,6 +100,15 @@ class ModelTable(Written):
     max_age_s: Seconds | None = None
 
 
+class Degraded(Written):
+    """What is done while the first model's breaker is open."""
+
+    when: Literal["breaker"] = "breaker"
+    models: list[ModelTable] = []
+    tools: list[Name] | None = None
+    say: str = ""
+
+
 class Limits(Written):
     """Where a run of this release ends `failed`; and how many calls of models its agent makes at a time."""
 
@@ -141,6 +152,7 @@ class Bundle(Written):
     simulated: Json | None = None
     tool_types: Json | None = None
     compensate: bool | None = None
+    degraded: Degraded | None = None
 
 
 def read(path: Path) -> Json:
@@ -182,8 +194,11 @@ def _check_together(bundle: Json) -> None:
     if twice := next((name for name in tools if tools.count(name) > 1), None):
         raise errors.Invalid(f"tools names {twice} twice.", field="tools")
     variables.check(bundle)
+    chains.check(bundle.get("degraded", {}).get("models", []), table="degraded.models")
     used = {f"[tiers] {name}": name for name in bundle["tiers"]}
     used |= {f"[[pipeline]] number {number}": one["tool"] for number, one in enumerate(bundle.get("pipeline", []), 1)}
+    remain = bundle.get("degraded", {}).get("tools", [])
+    used |= {f"[degraded] tools, number {number}": name for number, name in enumerate(remain, 1)}
     for place, name in used.items():
         if name not in tools:
             hint = alike(name, tools) or "Add it to tools."
@@ -231,6 +246,8 @@ def _keys(path: tuple[str, ...]) -> list[str]:
         (): Bundle,
         ("agent",): AgentTable,
         ("models",): ModelTable,
+        ("degraded",): Degraded,
+        ("degraded", "models"): ModelTable,
         ("limits",): Limits,
         ("thresholds",): Thresholds,
         ("pipeline",): Stage,
@@ -241,10 +258,12 @@ def _keys(path: tuple[str, ...]) -> list[str]:
 def _place(path: tuple[str, ...]) -> str:
     """`[agent] owner`, `[[models]] number 2, base_url`, `version`: as it is written in the file."""
     table, rest = path[0], path[1:]
+    if path[:2] == ("degraded", "models"):
+        table, rest = "degraded.models", path[2:]
     if not rest:
-        return table if table not in {"agent", "limits", "settings", "thresholds", "variables"} else f"[{table}]"
+        return f"[{table}]" if table in TABLES else table
     if rest[0].isdigit():
-        number = f"[[{table}]] number {int(rest[0]) + 1}" if table in {"models", "pipeline"} else f"{table} {rest[0]}"
+        number = f"[[{table}]] number {int(rest[0]) + 1}" if table in LISTS else f"{table} {rest[0]}"
         return ", ".join((number, *rest[1:]))
     return f"[{table}] {'.'.join(rest)}"
 

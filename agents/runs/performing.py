@@ -171,6 +171,7 @@ def perform_model(claim: Claim, step: Planned, ask: AskModel, cancellation: Canc
         agent=claim.agent,
         team=team_slug(claim.team_id),
         concurrency=claim.release.limits.get("concurrency", 0),
+        degraded=claim.release.bundle.get("degraded", {}),
     )
     started = steps.now()
     try:
@@ -206,6 +207,7 @@ def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) 
         "confidences": [(said.value, said.source.value) for said in reply.confidences],
         "response_model": reply.response_model,
         "attempts": tries(reply.attempts),
+        **({"degraded": reply.degraded} if reply.degraded else {}),
     }
     return Result(
         "done",
