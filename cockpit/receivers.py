@@ -1,6 +1,5 @@
 """What the shell does when another app announces a fact: it tells open pages which topics changed, after the commit."""
 
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from cockpit import live
 def tell(*topics: str) -> None:
     """Announce now, or when the transaction that made it true has committed."""
     if connection.in_atomic_block:
-        transaction.on_commit(partial(live.announce, *topics), robust=True)
+        transaction.on_commit(lambda: live.announce(*topics), robust=True)
     else:
         live.announce(*topics)
 

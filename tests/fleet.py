@@ -100,12 +100,12 @@ class Member:
 class Fleet:
     """Starts members by the names that `manage.py up` gives them, and ends whatever still runs."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, threads: int = 0, **environ: str) -> None:
+        self.folder, self.threads = folder, threads  # of a worker for runs with models, where not as many as usual
         self.world = World(folder / "world.jsonl")
         self.members: list[Member] = []
         self.env = dict(os.environ) | {
-            "DATABASE_URL": _database_url(),
+            "DATABASE_URL": database_url(),
             "REDIS_URL": settings.REDIS_URL,
             "COCKPIT_DATA_DIR": str(folder / "var"),
             "COCKPIT_WORKSPACE": str(WORKSPACE),
@@ -114,19 +114,24 @@ class Fleet:
             **environ,
         }
 
-    def start(self, *names: str) -> list[Member]:
-        """Start `model1`, `tool`, `tick` and the like; they are not ready yet."""
+    def start(self, *names: str, root: Path = environment.ROOT) -> list[Member]:
+        """Start `model1`, `tool`, `tick` and the like, of the version of the code at `root`; they are not ready yet."""
         jobs = {job.name: job for job in installation.workers(MOST_WORKERS, demo=False)}
         started = []
         for name in names:
             log = self.folder / f"{name}-{len(self.members)}.log"
+            command = list(jobs[name].command)
+            if self.threads and name.startswith("model"):
+                command[command.index("--concurrency") + 1] = str(self.threads)
             with log.open("wb") as output:
-                process = processes.spawn(
-                    jobs[name].command, env=self.env, cwd=environment.ROOT, output=output, dies_by=jobs[name].dies_by
-                )
-            started.append(Member(name, process, log))
-            self.members.append(started[-1])
+                process = processes.spawn(command, env=self.env, cwd=root, output=output, dies_by=jobs[name].dies_by)
+            started.append(self.add(name, process, log))
         return started
+
+    def add(self, name: str, process: subprocess.Popen[bytes], log: Path) -> Member:
+        """Somebody else's child becomes one of ours."""
+        self.members.append(Member(name, process, log))
+        return self.members[-1]
 
     def ready(self) -> "Fleet":
         """Wait until everything that was started and lives has shown a sign of life."""
@@ -174,6 +179,6 @@ def start(of: tuple[Agent, Release], objective: str, *, by: User) -> Run:
     return starting.start(who, objective=objective, by=by, release=release, queue=Run.Queue.MODEL)
 
 
-def _database_url() -> str:
+def database_url() -> str:
     """The database that this process uses, which in tests is another one than the setting names."""
     return urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{connection.settings_dict['NAME']}"))

@@ -1,5 +1,8 @@
 """Redis may lose every message, or be away: what was rung in vain is rung again, and nobody rings for the deaf."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +14,19 @@ from agents.models import Run, User
 from agents.runs import recovery
 from cockpit.servers import free_port
 from tests import factories
+from tests.fleet import database_url
+
+START = """
+import sys, django
+django.setup()
+from agents.models import Agent, User
+from agents.runs import starting
+from django.db import transaction
+agent, olga = Agent.objects.get(slug="clerk"), User.objects.get(username="olga")
+starting.start(agent, objective="within a request", by=olga)
+with transaction.atomic():
+    starting.start(agent, objective="within a transaction", by=olga)
+"""
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,3 +66,13 @@ def test_while_nobody_hears_nothing_is_rung_and_no_patience_grows(settings, lett
     assert set(Run.objects.values_list("rings", "rung_at")) == {(0, None)}
     settings.REDIS_URL = there
     assert recovery.sweep() == len(queued)
+
+
+def test_a_run_is_started_though_nobody_can_be_told(olga: User):
+    factories.agent("clerk")
+    nowhere = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0", "DATABASE_URL": database_url()}
+    subprocess.run([sys.executable, "-c", START], env=os.environ | nowhere, check=True, timeout=60)
+    assert set(Run.objects.values_list("objective", "state")) == {
+        ("within a request", "queued"),
+        ("within a transaction", "queued"),
+    }
