@@ -1,6 +1,7 @@
 # make up      a living fleet: ARGS="--port 8123 --workers 4" are handed to `manage.py up`
 # make test    everything a server would run: ARGS="-k budget" are handed to pytest
 # make bench   the figures: ONLY=name for one of them
+# make chaos   everything a fleet stands on dies amid 200 runs, and the table of what became of them: ONLY=name for some
 # make fmt     write the code the way the checks want it
 #
 # The environment, .venv, is made from uv.lock when it is missing or older than the lock. It needs Python >= 3.11 and
@@ -16,7 +17,7 @@ BIN := .venv/bin
 # --inexact: what the tests need stays when only what `up` needs is brought up to date.
 SYNC := $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --no-python-downloads --python $(BIN)/python
 
-.PHONY: help up test bench fmt
+.PHONY: help up test bench chaos fmt
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +36,9 @@ test: .venv/made-to-test
 
 bench: .venv/made-to-test
 	@exec $(BIN)/python -m tests.benchmarks $(ONLY)
+
+chaos: .venv/made-to-test
+	@exec $(BIN)/python -m tests.chaos $(if $(ONLY),"$(ONLY)") $(ARGS)
 
 fmt: .venv/made-to-test
 	$(BIN)/ruff check --fix .

@@ -93,10 +93,10 @@ class Installation:
             self._note("The database is prepared")
 
     def _start_web(self) -> None:
-        self.supervisor.add(Job("web", _granian(self.port)))
+        self.supervisor.add(web(self.port))
         deadline = time.monotonic() + PATIENCE_FOR_WEB
         while not self.stopping:
-            if _answers(self.port):
+            if answers(self.port):
                 self._welcome()
                 return
             if time.monotonic() > deadline:
@@ -118,6 +118,13 @@ class Installation:
 
     def _note(self, sentence: str) -> None:
         self.journal.say("cockpit", f"{sentence} ({time.monotonic() - self.began:.1f} s)")
+
+
+def web(port: int) -> Job:
+    """Who answers browsers and programs."""
+    command = [sys.executable, "-m", "granian", "--interface", "asginl", "--host", LOOPBACK, "--port", str(port)]
+    # A live stream never ends by itself: it is cut after this long, so that Ctrl-C stays quick.
+    return Job("web", [*command, "--workers-kill-timeout", "3", "--log-level", "warning", "cockpit.asgi:application"])
 
 
 def workers(number: int, *, demo: bool) -> list[Job]:
@@ -186,13 +193,8 @@ def _celery(name: str, *arguments: str) -> list[str]:
     return [*command, *silent, *arguments]
 
 
-def _granian(port: int) -> list[str]:
-    command = [sys.executable, "-m", "granian", "--interface", "asginl", "--host", LOOPBACK, "--port", str(port)]
-    # A live stream never ends by itself: it is cut after this long, so that Ctrl-C stays quick.
-    return [*command, "--workers-kill-timeout", "3", "--log-level", "warning", "cockpit.asgi:application"]
-
-
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether the web server on this port of loopback lives."""
     connection = HTTPConnection(LOOPBACK, port, timeout=2)
     try:
         connection.request("GET", "/healthz")
