@@ -27,6 +27,7 @@ class Asked:
     headers: dict[str, str]
     body: Json
     at: float
+    path: str = ""
 
     @property
     def question(self) -> str:
@@ -199,7 +200,7 @@ async def _read(reader: asyncio.StreamReader) -> Asked:
     pairs = (line.split(":", 1) for line in head[1:] if line)
     headers = {name.strip().lower(): value.strip() for name, value in pairs}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Asked(headers, json.loads(body or b"{}"), time.monotonic())
+    return Asked(headers, json.loads(body or b"{}"), time.monotonic(), head[0].split(" ")[1])
 
 
 def _written(answer: Answer, number: int, asked: Asked) -> bytes:
@@ -210,6 +211,7 @@ def _written(answer: Answer, number: int, asked: Asked) -> bytes:
             content = {"id": f"chatcmpl-{number}", "created": 1_790_000_000, "model": model, **content}
         content = json.dumps(content).encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), **answer.headers}
-    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    known = answer.status in {status.value for status in HTTPStatus}
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase if known else 'of their own'}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + content

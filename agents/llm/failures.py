@@ -82,6 +82,8 @@ def _sentence(error: Exception, kind: str, model: str, status: int | None) -> st
 def _quote(error: Exception) -> str:
     """The provider's own words, as far as they are of use."""
     body = getattr(error, "body", None)
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        body = body["error"]
     said = body.get("message") if isinstance(body, dict) else body
     words = " ".join(str(said or error).split())
     return words if len(words) <= LONGEST_QUOTE else f"{words[:LONGEST_QUOTE]}…"

@@ -1,4 +1,4 @@
-"""Real models: any server that speaks the OpenAI chat protocol, one request per call.
+"""Real models: any server that speaks the OpenAI chat protocol, and Anthropic's; one request per call.
 
 Clients are kept per model, address and key for as long as the process lives, and touched only on its one event loop; a
 forked child starts with none. The SDK's own retries are off: they would spend money that nobody sees.
@@ -14,7 +14,7 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 from pydantic_ai import direct
 from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.messages import ModelResponse
-from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -26,7 +26,12 @@ from agents.contracts import Json, ModelRequest, Usage
 from agents.llm import failures, messages
 from agents.llm.answers import Said
 
-OPENAI = "https://api.openai.com/v1"
+ANTHROPIC = "anthropic"
+HOMES = {"openai": "https://api.openai.com/v1", ANTHROPIC: "https://api.anthropic.com"}
+"""Where providers answer whose links need no `base_url`, and at which their usual key is wanted."""
+
+KEYS = {"openai": "OPENAI_API_KEY", ANTHROPIC: "ANTHROPIC_API_KEY"}
+
 NO_KEY = "no-key"
 """What a server that wants no key is sent: the client insists on one."""
 
@@ -56,7 +61,7 @@ _inherited: list[object] = []
 def connected(link: Json) -> "ChatModel":
     """The model that a link of a chain names. What is missing is said in one sentence, before anything is sent."""
     provider, model = str(link["provider"]), str(link["model"])
-    base_url = str(link.get("base_url") or (OPENAI if provider == "openai" else ""))
+    base_url = str(link.get("base_url") or HOMES.get(provider, ""))
     if not base_url.startswith(("http://", "https://")):
         raise _misconfigured(f"The model {provider}/{model} needs a base_url such as https://models.example.com/v1.")
     key = _key(link, f"{provider}/{model}", base_url)
@@ -74,7 +79,7 @@ class ChatModel:
 
     def __init__(self, provider: str, model: str, base_url: str, key: str) -> None:
         self.provider, self.model, self.in_flight = provider, model, 0
-        self._model = _library_model(provider, model, base_url, _client(base_url, key))
+        self._model = _library_model(provider, model, base_url, key)
 
     async def answer(self, request: ModelRequest, *, attempt: int) -> Said:
         """One request, one answer. The same `Idempotency-Key` goes with every try at the same question."""
@@ -100,12 +105,30 @@ class ChatModel:
         return Said(messages.incoming(response, names), response.model_name or self.model, _usage(response))
 
 
-def _library_model(provider: str, model: str, base_url: str, client: AsyncOpenAI) -> OpenAIChatModel:
-    if base_url.startswith(OPENAI):
+def _library_model(provider: str, model: str, base_url: str, key: str) -> Model:
+    if provider == ANTHROPIC:
+        return _anthropic_model(model, base_url, key)
+    client = _client(base_url, key)
+    if base_url.startswith(HOMES["openai"]):
         return OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
     # Servers that copy the protocol know the older of the two names for the longest answer, not all know the newer.
     profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
     return OpenAIChatModel(model, provider=OpenAICompatibleProvider(provider, openai_client=client, profile=profile))
+
+
+def _anthropic_model(model: str, base_url: str, key: str) -> Model:
+    """Loaded on first use: 34 MB of memory that most workers never need, and a library that may not be there."""
+    try:
+        import anthropic
+        from pydantic_ai.models.anthropic import AnthropicModel
+        from pydantic_ai.providers.anthropic import AnthropicProvider
+    except ImportError as error:
+        sentence = f"The model {ANTHROPIC}/{model} needs the extra `anthropic`: install `pydantic-ai-slim[anthropic]`."
+        raise _misconfigured(sentence) from error
+    timeout = Timeout(None, connect=CONNECTING)
+    http = anthropic.DefaultAsyncHttpxClient(base_url=base_url, timeout=timeout, limits=LIMITS)
+    client = anthropic.AsyncAnthropic(base_url=base_url, api_key=key, max_retries=0, timeout=timeout, http_client=http)
+    return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client))
 
 
 def _client(base_url: str, key: str) -> AsyncOpenAI:
@@ -116,7 +139,8 @@ def _client(base_url: str, key: str) -> AsyncOpenAI:
 
 def _key(link: Json, name: str, base_url: str) -> str:
     """The key, out of the worker's environment or the file that `<key_env>_FILE` names; never out of a release."""
-    variable = link.get("key_env") or ("OPENAI_API_KEY" if base_url.startswith(OPENAI) else "")
+    usual = next((KEYS[provider] for provider, home in HOMES.items() if base_url.startswith(home)), "")
+    variable = link.get("key_env") or usual
     if not variable:
         return NO_KEY
     if path := os.environ.get(f"{variable}_FILE"):
