@@ -64,7 +64,7 @@ def _in_a_container(words: list[str]) -> list[str]:
 
 def test_every_process_of_up_is_a_service_with_the_same_command() -> None:
     jobs = {job.name: list(job.command) for job in installation.workers(1, demo=False)}
-    jobs |= {"prepare": installation._manage("prepare"), "web": installation._granian(8000)}
+    jobs |= {"prepare": installation._manage("prepare"), "web": list(installation.web(8000).command)}
     jobs["model"] = jobs.pop("model1")
     assert {name: command(name) for name in OURS} == {name: _in_a_container(words) for name, words in jobs.items()}
 
