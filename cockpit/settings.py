@@ -98,6 +98,7 @@ def _database(url: str) -> dict[str, Any]:
         "OPTIONS": {
             "pool": {"min_size": 0, "max_size": int(setting("COCKPIT_DB_POOL", "8")), "timeout": 20},
             "application_name": "cockpit",
+            "prepare_threshold": 5,  # Django's own cursors prepare nothing; the engine's statements ask for it
         },
     }
 

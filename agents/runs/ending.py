@@ -93,9 +93,7 @@ def end(claim: Claim, state: str, *, result: Any = None, failure_class: str = ""
         "steps_done": claim.steps_done,
     }
     if connection.in_atomic_block:
-        with connection.cursor() as cursor:
-            cursor.execute(hotpath.END, params)
-            hotpath.fenced(cursor.fetchone())
+        hotpath.fenced(hotpath.within(hotpath.END, params))
     else:
         hotpath.fenced(hotpath.one(hotpath.END, params))
     announce(claim, state)
@@ -117,9 +115,7 @@ def let_go(claim: Claim, state: str, *, waits: str = "", waiting_for: str = "", 
         "wake_at": wake_at,
         "steps_done": claim.steps_done,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(hotpath.LET_GO, params)
-        hotpath.fenced(cursor.fetchone())
+    hotpath.fenced(hotpath.within(hotpath.LET_GO, params))
     announce(claim, state)
 
 
@@ -199,8 +195,7 @@ def wait_until(claim: Claim, wait: Wait, *, seq: int) -> bool:
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
         if claim.asked or claim.frozen:
             return False
-        with connection.cursor() as cursor:
-            cursor.execute(hotpath.CHECKPOINT, row | {"input": hotpath.to_json({"until": wait.until})})
+        hotpath.within(hotpath.CHECKPOINT, row | {"input": hotpath.to_json({"until": wait.until})})
         claim.steps_done += 1
         let_go(claim, "waiting", waits=TIMER, waiting_for=wait.why or TIMER.label, wake_at=wait.until)
     return True

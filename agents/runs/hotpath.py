@@ -10,7 +10,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -103,20 +103,18 @@ WHERE r.id = %(run)s AND r.lease_token = %(token)s AND r.state IN ('running', 'c
 """
 
 INTEND = """
-INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, attempt, says, tier, writes, call_id,
-    idempotency_key, confidence, confidence_source, gate, gate_reason, in_force, started_at, simulated, provider, model,
-    compensates)
-VALUES (%(run)s, %(seq)s, %(turn)s, %(agent)s, %(kind)s, %(name)s, %(state)s, %(attempt)s, %(says)s, %(tier)s,
-    %(writes)s,
-    %(call_id)s, %(key)s, %(confidence)s, %(confidence_source)s, %(gate)s, %(gate_reason)s, %(in_force)s::jsonb,
-    %(started_at)s, %(simulated)s, %(provider)s, %(model)s, %(compensates)s)
-ON CONFLICT (run_id, seq) DO UPDATE SET
-    state = EXCLUDED.state, attempt = EXCLUDED.attempt, idempotency_key = EXCLUDED.idempotency_key,
-    says = EXCLUDED.says, started_at = EXCLUDED.started_at, in_force = EXCLUDED.in_force, due_at = NULL,
-    xid = pg_current_xact_id()::text::bigint
-"""
-
-PAYLOAD_IN = """
+WITH step AS (
+    INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, attempt, says, tier, writes, call_id,
+        idempotency_key, confidence, confidence_source, gate, gate_reason, in_force, started_at, simulated, provider,
+        model, compensates)
+    VALUES (%(run)s, %(seq)s, %(turn)s, %(agent)s, %(kind)s, %(name)s, %(state)s, %(attempt)s, %(says)s, %(tier)s,
+        %(writes)s, %(call_id)s, %(key)s, %(confidence)s, %(confidence_source)s, %(gate)s, %(gate_reason)s,
+        %(in_force)s::jsonb, %(started_at)s, %(simulated)s, %(provider)s, %(model)s, %(compensates)s)
+    ON CONFLICT (run_id, seq) DO UPDATE SET
+        state = EXCLUDED.state, attempt = EXCLUDED.attempt, idempotency_key = EXCLUDED.idempotency_key,
+        says = EXCLUDED.says, started_at = EXCLUDED.started_at, in_force = EXCLUDED.in_force, due_at = NULL,
+        xid = pg_current_xact_id()::text::bigint
+)
 INSERT INTO agents_steppayload (run_id, seq, input) VALUES (%(run)s, %(seq)s, %(input)s::jsonb)
 ON CONFLICT (run_id, seq) DO UPDATE SET input = EXCLUDED.input
 """
@@ -129,9 +127,9 @@ WITH run AS (
     WHERE id = %(run)s AND lease_token = %(token)s AND state IN ('running', 'compensating')
     RETURNING asked, agent_id, tuning
 ), step AS (
-    UPDATE agents_step SET state = %(state)s, finished_at = %(finished_at)s, error_class = %(error_class)s,
+    UPDATE agents_step SET state = %(state)s::text, finished_at = %(finished_at)s, error_class = %(error_class)s,
         error = %(error)s, gate = COALESCE(%(gate)s, gate), gate_reason = COALESCE(%(gate_reason)s, gate_reason),
-        answer = CASE WHEN %(state)s = 'in_doubt' THEN NULL ELSE answer END, -- that answer was used up by the attempt
+        answer = CASE WHEN %(state)s::text = 'in_doubt' THEN NULL ELSE answer END, -- the attempt used it up
         confidence = COALESCE(%(confidence)s, confidence),
         confidence_source = COALESCE(%(confidence_source)s, confidence_source),
         provider = COALESCE(%(provider)s, provider), model = COALESCE(%(model)s, model),
@@ -151,9 +149,9 @@ FROM run JOIN agents_agent a ON a.id = run.agent_id
 
 LET_GO = """
 -- Hand the run back (queued), let it wait (waiting), or leave it as it is for a frozen agent.
-UPDATE agents_run SET state = %(state)s, lease_until = NULL, lease_holder = '', lease_token = lease_token + 1,
+UPDATE agents_run SET state = %(state)s::text, lease_until = NULL, lease_holder = '', lease_token = lease_token + 1,
     waiting_for = %(waiting_for)s, waits = %(waits)s, wake_at = %(wake_at)s, steps_done = %(steps_done)s,
-    changed_at = CASE WHEN state = %(state)s THEN changed_at ELSE now() END
+    changed_at = CASE WHEN state = %(state)s::text THEN changed_at ELSE now() END
 WHERE id = %(run)s AND lease_token = %(token)s AND state IN ('running', 'compensating') RETURNING id
 """
 
@@ -238,6 +236,15 @@ def _cursor(conn: psycopg.Connection[TupleRow]) -> psycopg.Cursor[TupleRow]:
     if found is None:
         found = _cursors[conn] = conn.cursor()
     return found
+
+
+def within(sql: str, params: Mapping[str, Any] | Sequence[Any]) -> TupleRow | None:
+    """Run one statement in the transaction that Django has open; its first row. Prepared on the server like the others:
+    through Django's own cursor it is parsed and planned anew each time, which took longer than doing it."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        done = psycopg.Cursor(connection.connection).execute(sql, params, prepare=True)
+        return done.fetchone() if done.description else None
 
 
 def rows(sql: str, params: Mapping[str, Any]) -> list[TupleRow]:

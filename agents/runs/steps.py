@@ -192,9 +192,7 @@ def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None =
         "model": (recorded.model if recorded else chain[0]["model"] if chain else ""),
         "compensates": step.compensates,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(hotpath.INTEND, params)
-        cursor.execute(hotpath.PAYLOAD_IN, {"run": claim.run_id, "seq": step.seq, "input": hotpath.to_json(step.given)})
+    hotpath.within(hotpath.INTEND, params | {"input": hotpath.to_json(step.given)})
 
 
 def in_force(claim: Claim, step: Planned) -> dict[str, Any]:
@@ -259,19 +257,14 @@ def touched(claim: Claim, step: Planned) -> list[Touch]:
 
 def guard(claim: Claim) -> tuple[Any, ...] | None:
     """Lock the run to the end of this transaction, if it is still ours; what people want of it."""
-    with connection.cursor() as cursor:
-        cursor.execute(hotpath.GUARD, {"run": claim.run_id, "token": claim.token, "silence": hotpath.SILENCE})
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+    return hotpath.within(hotpath.GUARD, {"run": claim.run_id, "token": claim.token, "silence": hotpath.SILENCE})
 
 
 def outcome(claim: Claim, step: Planned, result: Result) -> None:
     """Store what became of an intended or held step, with its tokens and money, and book every call that was billed."""
     params = told(claim, step, result) | added(claim, result)
     with database():
-        with connection.cursor() as cursor:
-            cursor.execute(hotpath.OUTCOME, params)
-            news = hotpath.fenced(cursor.fetchone())
+        news = hotpath.fenced(hotpath.within(hotpath.OUTCOME, params))
         for call in result.calls:
             signals.call_billed.send(Planned, call=call)
         if step.action.writes or step.stored:  # whatever a person was asked about is told how it went
