@@ -1,14 +1,18 @@
 """SIGTERM: workers hand back what they drive and end in time, whatever is in flight. Nothing fails because of it."""
 
 import signal
+import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from agents.models import Run, User, Worker
 from agents.runs import interventions, starting
+from cockpit import environment, installation, processes
+from cockpit.servers import LOOPBACK, free_port
 from cockpit.supervisor import GRACE
 from finops.models import LedgerEntry
 from tests import fleet as fleets
@@ -41,6 +45,30 @@ def test_who_has_nothing_to_do_ends_at_once(fleet: Fleet) -> None:
     members = fleet.start("model1", "tool", "tick")
     until(lambda: Worker.objects.count() == 4, "signs of life, two of forked drivers")
     ended(members, within=8)
+
+
+def test_a_web_server_does_not_wait_for_who_says_nothing(fleet: Fleet) -> None:
+    port = free_port()
+    with (fleet.folder / "web.log").open("wb") as output:
+        process = processes.spawn(installation.web(port).command, env=fleet.env, cwd=environment.ROOT, output=output)
+    web = fleet.add("web", process, fleet.folder / "web.log")
+    until(lambda: installation.answers(port), "an answer")
+    with socket.create_connection((LOOPBACK, port)) as silent:
+        silent.sendall(b"GET /healthz HTTP/1.1\r\nHost: ")
+        ended([web], within=10)
+
+
+def test_a_tick_does_not_wait_for_a_database_that_says_nothing(tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        fleet = Fleet(tmp_path)
+        fleet.env["DATABASE_URL"] = f"postgresql://cockpit@{LOOPBACK}:{silent.getsockname()[1]}/cockpit"
+        try:
+            tick = fleet.start("tick")[0]
+            silent.settimeout(30)
+            with silent.accept()[0]:
+                ended([tick], within=12)
+        finally:
+            fleet.end()
 
 
 def test_drivers_hand_their_runs_back_between_two_steps(fleet: Fleet, olga: User) -> None:

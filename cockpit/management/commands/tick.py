@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 
 from cockpit.ticking import DEMO, JOBS, tick
 
-LAST_JOB_SECONDS = 10
+LAST_JOB_SECONDS = 5
 
 
 class Command(BaseCommand):
