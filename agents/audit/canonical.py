@@ -42,7 +42,7 @@ def body(row: tuple[Any, ...]) -> bytes:
     fields["v"] = VERSION
     fields["detail"] = _detail(detail)
     if detail.isascii():  # then both sort keys alike, and this one is four times as fast
-        return json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+        return _ENCODER.encode(fields).encode()
     return rfc8785.dumps(fields)
 
 
@@ -58,8 +58,7 @@ def read(sealed: bytes) -> dict[str, Any]:
 def _detail(text: str) -> Any:
     if text.count("{") + text.count("[") > _PARTS:
         return {"#text": text}
-    hook = _keyed if "#" in text else None
-    return json.loads(text, parse_int=_whole, parse_float=_other, object_pairs_hook=hook)
+    return (_ESCAPING if "#" in text else _DECODER).decode(text)
 
 
 def _whole(digits: str) -> Any:
@@ -72,3 +71,8 @@ def _other(digits: str) -> dict[str, str]:
 
 def _keyed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {f"#{key}" if key.startswith("#") else key: value for key, value in pairs}
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_other)
+_ESCAPING = json.JSONDecoder(parse_int=_whole, parse_float=_other, object_pairs_hook=_keyed)

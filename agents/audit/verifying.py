@@ -34,7 +34,9 @@ class Place:
     @property
     def form(self) -> bytes:
         """What was sealed, as far as it can still be known."""
-        return self.row if self.row and leaf_hash(self.body) != self.leaf == leaf_hash(self.row) else self.body
+        if self.row is None or self.row == self.body or leaf_hash(self.row) != self.leaf:
+            return self.body
+        return self.row
 
     @property
     def entry(self) -> Entry:
