@@ -1,6 +1,9 @@
 """The log outside the database: an export, the proof of one entry, a seal that somebody else keeps."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +54,7 @@ def test_an_export_of_an_altered_log_says_what_was_altered(sealed, tmp_path):
     assert found == complaints("--export", str(exported(tmp_path)))
 
 
+ROOT = Path(__file__).parents[2]
 Change = Callable[[list[str]], list[str]]
 
 
@@ -134,3 +138,20 @@ def test_a_seal_given_to_somebody_else_finds_a_log_cut_off(sealed, tmp_path):
     checkpoints.path().unlink()
     assert audit("verify").is_intact, "nobody can tell"
     assert complaints("--checkpoints", str(out))[0].startswith("missing: The log ends with ")
+
+
+def test_an_export_is_checked_where_there_is_neither_database_nor_installation(sealed, tmp_path):
+    place = exported(tmp_path)
+    key = tmp_path / "key.pem"
+    key.write_text(signing.pem(signing.public()))
+    nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    environment = {**os.environ, **nowhere, "COCKPIT_DATA_DIR": str(tmp_path / "nothing")}
+    command = [sys.executable, "manage.py", "audit", "verify", "--export", str(place), "--key", str(key)]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.endswith("Everything is as it was sealed.\n")
+    place.write_text(place.read_text().replace("reason 5", "reason 6"))
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert told.returncode == 1
+    assert told.stderr.startswith("altered: entry ")
+    assert told.stderr.endswith("CommandError: The log is NOT what was sealed.\n")
