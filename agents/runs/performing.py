@@ -25,7 +25,7 @@ from agents.contracts import (
 from agents.llm import breakers, estimates, gateway
 from agents.models import Agent, Step, Team
 from agents.registry.chains import CACHED
-from agents.runs import gates, postponing, retrying, steps
+from agents.runs import gates, handing, postponing, retrying, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
 from agents.tools import invocation
@@ -71,7 +71,11 @@ def perform_write(claim: Claim, step: Planned, cancellation: Cancellation) -> No
 
 
 def conclude(claim: Claim, step: Planned, result: Result) -> None:
-    """Store what became of an intended step: the outcome, when it is tried again, or that nobody knows."""
+    """Store what became of an intended step: the outcome, when it is tried again, that a person is asked instead, or
+    that nobody knows."""
+    if result.error_class == handing.PERSON and step.action.kind == "model":
+        handing.hand_over(claim, step, result)
+        return
     if due := retrying.due(claim, step, result):
         postponing.postpone(claim, step, result, due)
         return

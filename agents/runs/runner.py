@@ -15,7 +15,7 @@ from django.db import connection
 from agents import errors, signals
 from agents.cancellation import Cancellation
 from agents.contracts import Answer, AskModel, Event, Finish, Stance, Turn, UseTool, Wait
-from agents.runs import ending, gates, hotpath, lease, performing, planning, programs, steps, tuning
+from agents.runs import ending, gates, handing, hotpath, lease, performing, planning, programs, steps, tuning
 from agents.runs.keeper import keeper
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
@@ -238,6 +238,9 @@ class Driver:
                 action = planning.replace_said(action, step.spec) if step.spec else action
             # A person was asked at the stored tier; that an override ended since takes nothing of that back.
             return replace(step, action=replace(action, tier=max(action.tier, stored.tier or 0)), attempt=again)
+        if isinstance(step.ask, AskModel) and answer.kind == "outcome":
+            steps.outcome(self.claim, replace(step, action=action), handing.in_place_of_model(answer))
+            return None
         steps.close(self.claim, replace(step, action=action), answer)
         return None
 
