@@ -59,6 +59,8 @@ AGENT_PRICER = "finops.pricing.price"
 DEMO = switch("COCKPIT_DEMO", default=bool(_running.get("demo")))
 ORGANISATION = setting("COCKPIT_ORGANISATION", "Brambleway Coffee" if DEMO else "Operator cockpit")
 AGENT_TOOL_MODULES = ["cockpit.brambleway.tools"] if DEMO else []
+# The recording in the workspace to which every answer of a real model is added.
+RECORD_MODELS = setting("COCKPIT_RECORD_MODELS")
 # Who checks the tables of a release that are no business of publishing itself; each raises errors.Invalid.
 AGENT_BUNDLE_TABLES = {"simulated": "agents.llm.plays.read"}
 

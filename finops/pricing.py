@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agents.contracts import Json, Price, Usage
+from agents.llm.recorded import PROVIDER as RECORDED
 from agents.registry.chains import CACHED
 from finops import simulated_prices
 
@@ -66,13 +67,15 @@ class UnpricedError(Exception):
 def price(provider: str, model: str, usage: Usage, at: datetime) -> Price:
     """What a call at a moment costs (`contracts.Pricer`).
 
-    kind `cached`, and 0, for an answer that was kept, for which nobody was called; `priced` for tokens that were
-    counted, `estimated` for tokens that were guessed (an aborted call), `unpriced` with amount None when the model's
-    price or a needed token count is not known. The basis keeps everything needed to work the amount out again: source
-    and version, model matched, unit prices.
+    kind `cached`, and 0, for an answer that was kept, for which nobody was called; `recorded`, and 0, for one that was
+    played back; `priced` for tokens that were counted, `estimated` for tokens that were guessed (an aborted call),
+    `unpriced` with amount None when the model's price or a needed token count is not known. The basis keeps everything
+    needed to work the amount out again: source and version, model matched, unit prices.
     """
     if provider == CACHED:
         return Price(Decimal(0), CACHED, {"why": "Answered before: nobody was called.", "model": model})
+    if provider == RECORDED:
+        return Price(Decimal(0), RECORDED, {"why": "Played back from a recording: nobody was called.", "model": model})
     try:
         rates = _rates(provider, model, usage, at)
         exact = sum(_parts(rates, usage), rates.call)

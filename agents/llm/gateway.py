@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import SystemRandom
 
+from django.conf import settings
+
 from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import Json, ModelAttempt, ModelReply, ModelRequest, Usage
-from agents.llm import breakers, capacity, confidence, degrading, estimates, kept, limits, loop
+from agents.llm import breakers, capacity, confidence, degrading, estimates, kept, limits, loop, recorded
 from agents.llm.answers import Model, Said
 from agents.llm.simulated import PROVIDER, SimulatedModel, label
 from agents.registry import chains
@@ -38,7 +40,7 @@ SOON = (0.2, 0.6)
 SECOND_TRY = frozenset({"rate_limited", "overloaded", "server", "connection", "malformed"})
 """Failures after which a second try may help at once. Not timeouts: those have taken long enough."""
 
-NO_LIBRARY = frozenset({PROVIDER, chains.CACHED, chains.PERSON})
+NO_LIBRARY = frozenset({PROVIDER, recorded.PROVIDER, chains.CACHED, chains.PERSON})
 """Links of a chain for which no provider's library is needed."""
 
 USUAL_ANSWER = 500
@@ -59,12 +61,15 @@ def ask(request: ModelRequest, cancellation: Cancellation) -> ModelReply:
         importlib.import_module("agents.llm.providers")  # a second's work, not to be done on everyone's event loop
     call = _Call(request, limits.current())
     try:
-        return loop.run(call.answer(), cancellation)
+        reply = loop.run(call.answer(), cancellation)
     except errors.OutsideError as error:
         error.attempts = tuple(call.attempts)
         raise
     finally:
         breakers.tell()
+    if settings.RECORD_MODELS and call.said and reply.provider not in NO_LIBRARY:
+        recorded.record(settings.RECORD_MODELS, call.offer, call.said)
+    return reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class _Call:
     def __init__(self, request: ModelRequest, within: limits.Limits) -> None:
         self.request = self.offer = request
         self.limits, self.degraded = within, ""
+        self.said: Said | None = None
         self.attempts: list[ModelAttempt] = []
 
     async def answer(self) -> ModelReply:
@@ -94,6 +100,7 @@ class _Call:
                 capacity.give(held)
         except asyncio.CancelledError:
             raise errors.Aborted("Cancelled between two tries.", billed=False) from None
+        self.said = answer.said
         message, confidences = confidence.taken_from(answer.said.message, self.request.tools)
         return ModelReply(
             message=message,
@@ -237,6 +244,8 @@ def _model(link: Json) -> Model:
         raise _misconfigured(f"A model of the chain says {link!r}; it needs a provider and a model.")
     if link.get("provider") == PROVIDER:
         return SimulatedModel(link["model"])
+    if link.get("provider") == recorded.PROVIDER:
+        return recorded.RecordedModel(link["model"])
     from agents.llm import providers  # a provider's library is 60 MB that workers without real models never need
 
     return providers.connected(link)
