@@ -38,6 +38,7 @@ PARTS: tuple[Part, ...] = (
     ("breakers", series.breakers),
     ("processes", series.processes),
     ("clock", series.clock),
+    ("audit", series.audit),
     ("totals", series.totals),
 )
 

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.utils import floatToGoString
 
+from agents.audit import sealing
 from agents.llm import breakers as circuits
 from agents.llm.circuit import State
 from agents.models import RUN_BOUNDS, Run, RunTotal, StepTotal
@@ -216,6 +217,17 @@ def clock() -> list[Metric]:
             {key: one.failures for key, one in jobs.items()},
             "job",
         ),
+    ]
+
+
+def audit() -> list[Metric]:
+    """How far the audit log is sealed."""
+    now = sealing.standing()
+    waits = f"Entries without a seal, counted to {sealing.MOST_COUNTED}."
+    return [
+        counter("cockpit_audit_sealed_entries", "Entries under a seal.", {(): now.sealed}),
+        gauge("cockpit_audit_unsealed_entries", waits, {(): now.unsealed}),
+        gauge("cockpit_audit_unsealed_age_seconds", "Age of the oldest.", {(): now.oldest_unsealed_age_s or 0}),
     ]
 
 

@@ -16,6 +16,8 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
 from agents import errors
+from agents.audit import log as audit
+from agents.audit import sealing
 from agents.llm import breakers
 from agents.models import Agent, Role, Run, StepTotal, TickJob, Worker
 from agents.people import accounts
@@ -221,6 +223,20 @@ def test_an_open_breaker_is_told(is_open):
     }
     breakers.forget()
     assert states == {"closed": 0, "open": 1, "half_open": 0}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_how_far_the_audit_log_is_sealed_is_told(is_open, olga):
+    audit.record("person.seen", about=olga, by=olga)
+    before = scrape()
+    waiting = value(before, "cockpit_audit_unsealed_entries")
+    assert waiting
+    assert value(before, "cockpit_audit_unsealed_age_seconds") < 60
+    sealing.seal()
+    after = scrape()
+    assert value(after, "cockpit_audit_unsealed_entries") == 0
+    assert value(after, "cockpit_audit_unsealed_age_seconds") == 0
+    assert value(after, "cockpit_audit_sealed_entries_total") == waiting
 
 
 # --- counters --------------------------------------------------------------------------------------------------------
