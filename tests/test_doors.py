@@ -52,9 +52,11 @@ WORDS = {
     "agent": "till",
     "parameter": "limits.steps",
     "value": "5",
+    "to": "old",
 }
 BODIES = {  # the API refuses what it does not know, and says so before it looks for anything
     "api/v1/runs": {"agent": "till", "objective": "Look at the ticket."},
+    "api/v1/runs/<run_id>/pin": {"to": "old", "reason": "The change is harmless."},
     "api/v1/runs/<run_id>/overrides": {"parameter": "limits.steps", "value": 5, "reason": "It goes in circles."},
     "api/v1/agents/<slug>/overrides": {"parameter": "limits.steps", "value": 5, "reason": "They go in circles."},
     "DELETE api/v1/runs/<run_id>/overrides": {"parameter": "limits.steps"},

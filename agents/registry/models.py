@@ -93,6 +93,18 @@ class Release(models.Model):
         return any(model.get("provider") == "simulated" for model in self.chain)
 
 
+class ProgramSource(models.Model):
+    """What the files of a company's own program said when a run was pinned to them, named by that run's digest."""
+
+    digest = models.CharField(primary_key=True, max_length=64)
+    program = models.CharField(max_length=120)
+    files = models.JSONField()
+    kept_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.program} {self.digest[:12]}"
+
+
 class Tool(models.Model):
     """A tool as the catalogue declared it when a release that uses it was last published."""
 

@@ -3,7 +3,7 @@
 How runs and steps look from outside is in `shapes.py`; who may do what, and until when, is for the verbs to say.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.db.models import Case, Exists, F, OuterRef, QuerySet, Value, When
@@ -14,7 +14,7 @@ from agents import errors
 from agents.keyset import cut
 from agents.models import Agent, Control, Release, Run, Step, StepPayload, User
 from agents.registry.api import Environment, agents_named, visible_agent
-from agents.runs import interventions, starting
+from agents.runs import interventions, pinning, starting
 from agents.runs.shapes import (
     ControlOut,
     Queue,
@@ -55,6 +55,16 @@ class Asked(Body):
     def as_verb(self) -> dict[str, Any]:
         """What the verbs take; without an id of the caller's each call is an act of its own."""
         return {"reason": self.reason.strip(), "request_id": self.request_id or uuid7()}
+
+
+class PinIn(Asked):
+    """With what a run goes on."""
+
+    to: Literal["old", "new"]
+
+    def as_verb(self) -> dict[str, Any]:
+        """What the verb takes."""
+        return {"to": self.to, **super().as_verb()}
 
 
 class RunFilters(Filters):
@@ -150,6 +160,13 @@ def cancel_run(request: ActorRequest, run_id: UUID, body: Asked) -> ControlOut:
     """End it; a model call in flight is aborted."""
     run = visible_run(request.actor, run_id)
     return ControlOut.of(interventions.cancel(run, by=request.actor, **body.as_verb()), run=run)
+
+
+@runs.post("/{run_id}/pin", response=ControlOut, operation_id="pin_run", summary="Decide with what a run goes on")
+def pin_run(request: ActorRequest, run_id: UUID, body: PinIn) -> ControlOut:
+    """Its own release, or the agent's live one."""
+    run = visible_run(request.actor, run_id)
+    return ControlOut.of(pinning.pin(run, by=request.actor, **body.as_verb()), run=run)
 
 
 @freezes.post("/{slug}/freeze", response=ControlOut, operation_id="freeze_agent", summary="Freeze an agent")

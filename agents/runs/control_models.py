@@ -19,6 +19,8 @@ class Control(models.Model):
         CANCEL = "cancel"
         FREEZE = "freeze"
         THAW = "thaw"
+        KEEP = "keep", "go on with its release"
+        MOVE = "move", "move to the live release"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     run = models.ForeignKey(Run, null=True, on_delete=models.CASCADE, related_name="controls")

@@ -95,14 +95,16 @@ class Content:
     program: str
     bundle: Json
     limits: Json
+    digest: str
 
 
 @lru_cache(maxsize=512)
 def content(release_id: UUID) -> Content:
     """The content of a release, read once per process."""
-    version, program, bundle = Release.objects.values_list("version", "program", "bundle").get(pk=release_id)
+    columns = Release.objects.values_list("version", "program", "bundle", "digest")
+    version, program, bundle, digest = columns.get(pk=release_id)
     limits = {name: limit for name, limit in bundle.get("limits", {}).items() if limit is not None}
-    return Content(version, program, bundle, limits)
+    return Content(version, program, bundle, limits, digest)
 
 
 @lru_cache(maxsize=64)

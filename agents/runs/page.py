@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 from django.db.models import Max, Min, Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
 from agents.models import Permission, Run, Step, StepPayload, User
-from agents.runs import compensating, fleet, overridden, story, timelines
+from agents.runs import compensating, fleet, overridden, pinning, story, timelines
 from agents.runs.programs.recorded import PROVIDER as RECORDED
 
 VIEWS = {"story": "Story", "tree": "Tree", "timeline": "Timeline", "messages": "Messages"}
@@ -26,6 +27,7 @@ BILLED = {
     "unpriced": "no price is known for this model",
     "cached": "answered before: nobody was called",
 }
+TO = '<input type="hidden" name="to" value="{}">'
 TROUBLE = Q(answer__isnull=False) | Q(
     state__in=[Step.State.FAILED, Step.State.REFUSED, Step.State.HELD, Step.State.IN_DOUBT, Step.State.CANCELLED]
 )
@@ -39,6 +41,8 @@ def of(run: Run, actor: User, asked: Mapping[str, str], *, part: str = "") -> di
     if part in ("", "standing", "reading", "story"):
         # The row of a run that is driven says it a moment late.
         values["done"] = run.steps_done if run.is_ended else run.steps.filter(finished_at__isnull=False).count()
+    if part in ("", "controls") and values["may_steer"]:
+        values |= {"move": pinning.offer(run), "to_old": format_html(TO, "old"), "to_new": format_html(TO, "new")}
     if part in ("", "standing"):
         values |= {"overridden": overridden.rows(run), **standing(run)}
     if part in ("", "reading", "story", "step"):

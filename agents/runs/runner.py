@@ -15,7 +15,7 @@ from django.db import connection
 from agents import errors, signals
 from agents.cancellation import Cancellation
 from agents.contracts import Answer, AskModel, Event, Finish, Stance, Turn, UseTool, Wait
-from agents.runs import ending, gates, handing, hotpath, lease, performing, planning, programs, steps, tuning
+from agents.runs import ending, gates, handing, hotpath, lease, performing, pinning, planning, programs, steps, tuning
 from agents.runs.keeper import keeper
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
@@ -42,6 +42,8 @@ def drive_claimed(claim: Claim) -> None:
     try:
         is_going_on, done = claim.ending is None, lambda: claim.steps_done
         with keeper().keeping(claim.run_id, claim.token, done, hears_cancels=is_going_on) as cancellation:
+            if is_going_on and pinning.must_ask(claim):
+                return
             driver = Driver(claim, cancellation) if is_going_on else unwind(claim, cancellation)
             connection.close()  # what its assignment was read with; a tool may now take minutes
             try:
@@ -83,6 +85,9 @@ class Driver:
         while not self.must_stop() and not ending.wait_on(self.claim):
             if self.claim.is_untuned:
                 self.assignment = tuning.tune(self.claim)
+                if pinning.is_elsewhere(self.claim):
+                    ending.hand_back(self.claim)
+                    return
             start, asked = self.next_turn()
             if asked and isinstance(asked[0], Finish):
                 ending.finish(self.claim, asked[0])

@@ -109,12 +109,22 @@ class EndingOut(Out):
         return cls(**kept, taken_back=tally.taken_back, left=tally.left)
 
 
+class QuestionOut(Out):
+    """A decision about the run itself that a person is asked for."""
+
+    kind: str
+    difference: list[str]
+    lines: Words
+    at: str
+
+
 class RunOut(RunItem):
     """One run, whole."""
 
     input: Any
     result: Any
     ending: EndingOut | None
+    question: QuestionOut | None
     last_control: ControlOut | None
 
     @classmethod
@@ -122,7 +132,9 @@ class RunOut(RunItem):
         """With what went in, what came out, how it ends, and the last thing a person asked of it."""
         last_control = last and ControlOut.of(last, run=run)
         ending = EndingOut.of(run)
-        return cls.of(run, input=run.input, result=run.result, ending=ending, last_control=last_control)
+        question = QuestionOut(**run.question) if run.question and not run.is_ended else None
+        more = {"ending": ending, "question": question, "last_control": last_control}
+        return cls.of(run, input=run.input, result=run.result, **more)
 
 
 class TouchOut(Out):

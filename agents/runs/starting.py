@@ -9,7 +9,7 @@ from agents import errors, signals
 from agents.audit import log as audit
 from agents.contracts import Json
 from agents.models import Agent, Permission, Release, Run, User
-from agents.registry.publishing import program_digest
+from agents.registry import programs
 
 
 def start(
@@ -65,7 +65,7 @@ def _enqueue(
         agent=agent,
         release=release,
         team_id=agent.team_id,
-        program_digest=program_digest(release),
+        program_digest=programs.program_digest(release),
         objective=objective,
         input=given,
         environment=agent.environment if release.state != Release.State.DRAFT else Agent.Environment.SANDBOX,
@@ -74,6 +74,7 @@ def _enqueue(
         request_id=request_id,
         deadline_at=deadline_at,
     )
+    programs.keep(release)
     audit.record("run.started", about=run, by=by, request_id=request_id, agent=agent.slug)
     signals.run_ready.send(Run, run_id=run.pk, queue=run.queue)
     signals.run_changed.send(Run, run_id=run.pk, agent_id=agent.pk, state=run.state)

@@ -34,7 +34,13 @@ BACK = {
     Step.State.CANCELLED: "Broke off taking back step {}: ",
 }
 """What leads to the sentence of a step that takes an act back."""
-DID = {"pause": "paused it", "resume": "let it go on", "cancel": "cancelled it"}
+DID = {
+    "pause": "paused it",
+    "resume": "let it go on",
+    "cancel": "cancelled it",
+    "keep": "let it go on with its release and the program as it is",
+    "move": "moved it to the live release",
+}
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from django_htmx.middleware import HtmxDetails
 from agents import errors
 from agents.keyset import Cut, cut
 from agents.models import Agent, Permission, Run, User
-from agents.runs import downloads, finding, interventions, page
+from agents.runs import downloads, finding, interventions, page, pinning
 
 ROWS = 50
 FRAGMENTS = {
@@ -103,6 +103,14 @@ def cancellation(request: Request, run_id: UUID) -> HttpResponse:
     """End a run."""
     found = get_object_or_404(Run.objects.visible_to(request.actor), pk=run_id)
     interventions.cancel(found, by=request.actor, **steering(request.POST))
+    return _steered(request, found)
+
+
+@require_POST
+def pin(request: Request, run_id: UUID) -> HttpResponse:
+    """Say with what a run goes on: its own release, or the live one."""
+    found = get_object_or_404(Run.objects.visible_to(request.actor), pk=run_id)
+    pinning.pin(found, to=request.POST.get("to", ""), by=request.actor, **steering(request.POST))
     return _steered(request, found)
 
 
