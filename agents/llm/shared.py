@@ -19,6 +19,8 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class Line:
             settings.REDIS_URL or "redis://127.0.0.1:6379/0",
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 0),  # the library's own would wait longer, and run a script twice
             decode_responses=True,
         )
         self._is_away = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -201,6 +202,25 @@ def test_a_redis_that_dies_and_comes_back_changes_nothing_for_the_caller(
         assert ask(link(server)).model == "bean-1"  # this Redis kept nothing, so everything is tried afresh
     finally:
         again.stop()
+
+
+def test_a_redis_that_hangs_costs_one_call_a_moment_and_the_others_nothing(
+    db: None, other_redis: Redis, server: ModelServer
+) -> None:
+    ask(link(server))
+    assert other_redis.process is not None
+    other_redis.process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(breakers.FRESH)
+        started = time.monotonic()
+        ask(link(server))
+        assert time.monotonic() - started < 3 * shared.TIMEOUT
+        started = time.monotonic()
+        for _ in range(20):
+            loop.run(breakers.admit(breakers.of_model(link(server))), Cancellation())
+        assert (time.monotonic() - started) / 20 < 0.005
+    finally:
+        other_redis.process.send_signal(signal.SIGCONT)
 
 
 # --- several processes ----------------------------------------------------------------------------------------------
