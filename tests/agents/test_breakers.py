@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from tests.agents.asking import ask, failure, link
 from tests.model_server import ModelServer, fails, hangs_up, says
 
 ROOT = Path(__file__).resolve().parents[2]
-COOL_DOWN = 0.4
+COOL_DOWN = 1.0
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_a_model_that_keeps_failing_is_left_alone_and_the_next_one_takes_over(db
     asked = len(server.asked)
     started = time.monotonic()
     error = failure(link(server))
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 0.5
     assert len(server.asked) == asked
     assert (error.kind, error.permanent, error.billed) == ("breaker_open", False, False)
     assert error.retry_after is not None
@@ -171,10 +172,12 @@ def test_without_redis_each_process_has_its_own_and_no_call_waits_for_it(
     monkeypatch.setattr(shared, "_line", None)
     breakers.forget()
     open_it(server)
-    started = time.monotonic()
-    for _ in range(20):
+    taken = []
+    for _ in range(9):
+        started = time.monotonic()
         assert failure(link(server)).kind == "breaker_open"
-    assert (time.monotonic() - started) / 20 < 0.005
+        taken.append(time.monotonic() - started)
+    assert median(taken) < 0.005
     assert state(server) == "open"
     time.sleep(COOL_DOWN)
     ask(link(server))
@@ -215,10 +218,12 @@ def test_a_redis_that_hangs_costs_one_call_a_moment_and_the_others_nothing(
         started = time.monotonic()
         ask(link(server))
         assert time.monotonic() - started < 3 * shared.TIMEOUT
-        started = time.monotonic()
-        for _ in range(20):
+        taken = []
+        for _ in range(9):
+            started = time.monotonic()
             loop.run(breakers.admit(breakers.of_model(link(server))), Cancellation())
-        assert (time.monotonic() - started) / 20 < 0.005
+            taken.append(time.monotonic() - started)
+        assert median(taken) < 0.005
     finally:
         other_redis.process.send_signal(signal.SIGCONT)
 

@@ -15,7 +15,7 @@ from tests import factories
 from tests.agents.asking import ask, failure, link, said
 from tests.model_server import ModelServer, fails
 
-COOL_DOWN = 0.6
+COOL_DOWN = 1.0
 READ = {"name": "orders.read", "description": "", "schema": {"type": "object", "properties": {}}, "writes": False}
 REFUND = {**READ, "name": "payments.refund", "writes": True}
 
