@@ -113,6 +113,8 @@ WITH step AS (
     ON CONFLICT (run_id, seq) DO UPDATE SET
         state = EXCLUDED.state, attempt = EXCLUDED.attempt, idempotency_key = EXCLUDED.idempotency_key,
         says = EXCLUDED.says, started_at = EXCLUDED.started_at, in_force = EXCLUDED.in_force, due_at = NULL,
+        tier = EXCLUDED.tier, gate = COALESCE(NULLIF(EXCLUDED.gate, ''), agents_step.gate),
+        gate_reason = COALESCE(NULLIF(EXCLUDED.gate_reason, ''), agents_step.gate_reason),
         xid = pg_current_xact_id()::text::bigint
 )
 INSERT INTO agents_steppayload (run_id, seq, input) VALUES (%(run)s, %(seq)s, %(input)s::jsonb)

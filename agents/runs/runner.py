@@ -14,8 +14,22 @@ from django.db import connection
 
 from agents import errors, signals
 from agents.cancellation import Cancellation
-from agents.contracts import Answer, AskModel, Event, Finish, Stance, Turn, UseTool, Wait
-from agents.runs import ending, gates, handing, hotpath, lease, performing, pinning, planning, programs, steps, tuning
+from agents.contracts import Answer, AskModel, Event, Finish, Stance, Turn, UseTool, Verdict, Wait
+from agents.models import Step
+from agents.runs import (
+    compensating,
+    ending,
+    gates,
+    handing,
+    hotpath,
+    lease,
+    performing,
+    pinning,
+    planning,
+    programs,
+    steps,
+    tuning,
+)
 from agents.runs.keeper import keeper
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
@@ -283,7 +297,22 @@ class Driver:
             return None
         if stored.answer:
             action = replace(action, answer=Answer(**stored.answer), tier=max(action.tier, stored.tier or 0))
+        elif (verdict := gates.judge(action)).stance != Stance.ALLOW:
+            self.stop_trying(replace(step, action=action), verdict)
+            return None
         return replace(step, action=action, attempt=step.attempt + 1)
+
+    def stop_trying(self, step: Planned, verdict: Verdict) -> None:
+        """The next try is not for the agent alone to make any more: a person is asked whether it may be made, or, where
+        one before may have acted, what happened."""
+        if compensating.may_have_happened(Step.objects.get(run_id=self.claim.run_id, seq=step.seq)):
+            unknown = f"It may have happened already, and is not tried again without a person: {verdict.reason}"
+            steps.outcome(self.claim, step, Result("in_doubt", error_class="in_doubt", error=unknown))
+        elif verdict.stance == Stance.HOLD:
+            steps.hold(self.claim, [(replace(step, attempt=step.attempt + 1), verdict)])
+        else:
+            refusal = Result("refused", error=verdict.reason, gate=verdict.gate, gate_reason=verdict.reason)
+            steps.refuse(self.claim, step, refusal)
 
 
 def exceeded(claim: Claim) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ from agents import errors
 from agents.contracts import ALLOW, Action, Verdict
 from agents.llm import breakers, circuit
 from agents.models import Release, Run, Step, StepAttempt, User
-from agents.runs import gates, interventions, recovery, runner
+from agents.runs import gates, interventions, overriding, recovery, runner
 from approvals.decisions import decide
 from approvals.models import Approval
 from finops.models import LedgerEntry
@@ -196,6 +196,35 @@ def test_what_a_gate_refuses_at_the_next_try_is_not_said_to_be_tried_again(begin
     finally:
         gates.gates.cache_clear()
     assert (run.state, step.state, step.error, step.due_at) == ("completed", "refused", "That was enough.", None)
+
+
+def made_stricter(run: Run, by: User) -> Run:
+    """Somebody wants to be asked about bookings and reads from now on; then the next try is due."""
+    for tool in run.release.bundle["tools"]:
+        change = {"parameter": f"tiers.{tool}", "value": 3, "expires_at": None}
+        overriding.override(run, **change, by=by, reason="Look twice.", request_id=uuid4())
+    let_time_pass(run)
+    return drive(run)
+
+
+@pytest.mark.parametrize("tool", ["test.call", "test.ask"])
+def test_what_a_person_wants_to_be_asked_about_meanwhile_is_held_at_its_next_try(
+    begin: Begin, olga: User, rhea: User, tool: str
+) -> None:
+    run = made_stricter(drive(begin(tool, moods="busy")), olga)
+    step = run.steps.get()
+    assert (run.waits, step.state, step.tier, step.gate, toolbox.effects) == ("approval", "held", 3, "tier", [])
+    overriding.revert(run, parameter=f"tiers.{tool}", by=olga, request_id=uuid4())
+    decide(Approval.objects.get(run=run), answer="approve", reason="", by=rhea, request_id=uuid4())
+    assert (drive(run).state, len(toolbox.effects)) == ("completed", 1)
+
+
+def test_an_act_that_may_have_happened_is_asked_about_and_not_refused_when_a_person_wants_to_be_asked_meanwhile(
+    begin: Begin, olga: User
+) -> None:
+    run = made_stricter(drive(begin("test.book", moods="lost")), olga)
+    assert (run.waits, run.steps.get().state) == ("doubt", "in_doubt")
+    assert len(toolbox.effects) == 1
 
 
 def test_paused_while_it_waits_it_tries_again_when_resumed(begin: Begin, olga: User) -> None:
