@@ -23,6 +23,7 @@ from agents.runs import starting
 from cockpit import environment, installation, processes
 from tests import factories
 
+Made = tuple[Agent, Release]
 WORKSPACE = Path(__file__).parent / "workspace"
 READY_S = 60.0
 MOST_WORKERS = 9

@@ -97,6 +97,7 @@ class ModelServer:
         self.disconnects: list[float] = []
         self.connections = 0
         self.open_connections = 0
+        self._waiting = self._most_waiting = 0
         self._script: deque[Answer] = deque()
         self._default = default or says("Good morning.")
         self._answering = answering
@@ -132,6 +133,14 @@ class ModelServer:
         with self._news:
             return self._news.wait_for(condition, seconds)
 
+    def taken(self) -> tuple[int, int]:
+        """How many questions it was asked and how many of them waited at once at most, since this was last called."""
+        with self._news:
+            taken = len(self.asked), self._most_waiting
+            self.asked.clear()
+            self._most_waiting = self._waiting
+            return taken
+
     async def _end(self) -> None:
         self._server.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -154,11 +163,15 @@ class ModelServer:
         asked = await _read(reader)
         with self._news:
             self.asked.append(asked)
+            self._waiting += 1
+            self._most_waiting = max(self._most_waiting, self._waiting)
             answer = self._script.popleft() if self._script else None
             self._news.notify_all()
         if answer is None:
             answer = self._answering(asked) if self._answering else self._default
-        if not await self._is_still_there(reader, answer.delay):
+        is_there = await self._is_still_there(reader, answer.delay)
+        self._waiting -= 1
+        if not is_there:
             with self._news:
                 self.disconnects.append(time.monotonic())
                 self._news.notify_all()

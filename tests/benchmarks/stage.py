@@ -29,12 +29,12 @@ class Stage:
 
 
 @contextmanager
-def stage(*names: str) -> Iterator[Stage]:
+def stage(*names: str, threads: int = 0, **environ: str) -> Iterator[Stage]:
     """Start the processes of these names (as `manage.py up` calls them), and end them and what they drove."""
     folder = Path(tempfile.mkdtemp(prefix="cockpit-stage-"))
     with redis.Redis.from_url(settings.REDIS_URL) as box:
         box.flushdb()
-    fleet = Fleet(folder)
+    fleet = Fleet(folder, threads=threads, **environ)
     try:
         fleet.start(*names)
         people = [_person(name, role) for name, role in (("olga", Role.OPERATOR), ("rhea", Role.REVIEWER))]
@@ -55,10 +55,10 @@ def _person(name: str, role: str) -> User:
     return User.objects.filter(username=name).first() or factories.person(name, role, of=factories.team())
 
 
-def moment(condition: Callable[[], object], what: str) -> float:
+def moment(condition: Callable[[], object], what: str, *, seconds: float = MOST_S, every: float = 0.002) -> float:
     """When something came to be, on the monotonic clock, to within two milliseconds and the look itself."""
-    deadline = time.monotonic() + MOST_S
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"Not within {MOST_S:.0f} s: {what}."
-        time.sleep(0.002)
+        assert time.monotonic() < deadline, f"Not within {seconds:.0f} s: {what}."
+        time.sleep(every)
     return time.monotonic()
