@@ -1,6 +1,6 @@
 # make up      a living fleet: ARGS="--port 8123 --workers 4" are handed to `manage.py up`
 # make test    everything a server would run: ARGS="-k budget" are handed to pytest
-# make bench   the figures: ONLY=name for one of them
+# make bench   the figures: ONLY=name for one of them, PEERS=folder for others beside us
 # make chaos   everything a fleet stands on dies amid 200 runs, and the table of what became of them: ONLY=name for some
 # make fmt     write the code the way the checks want it
 #
@@ -35,7 +35,7 @@ test: .venv/made-to-test
 	$(BIN)/pytest $(ARGS)
 
 bench: .venv/made-to-test
-	@exec $(BIN)/python -m tests.benchmarks $(ONLY)
+	@exec $(BIN)/python -m tests.benchmarks $(ONLY) $(if $(PEERS),--peers $(PEERS))
 
 chaos: .venv/made-to-test
 	@exec $(BIN)/python -m tests.chaos $(if $(ONLY),"$(ONLY)") $(ARGS)

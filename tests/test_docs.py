@@ -245,7 +245,7 @@ def _figures() -> str:
 
 def test_the_figures_are_those_that_make_bench_takes() -> None:
     """`FIGURES=write pytest tests/test_docs.py -k figures` writes the table from the last `make bench`."""
-    before, _, rest = README.partition(OPENS)
+    before, _, rest = PAGES[0].read_text().partition(OPENS)
     told, _, after = rest.partition(CLOSES)
     if os.environ.get("FIGURES") == "write":
         told = _figures()
@@ -255,3 +255,37 @@ def test_the_figures_are_those_that_make_bench_takes() -> None:
     names = re.findall(r"^\| `([\w.]+)` \|", told, re.M)
     assert len(names) == max(0, told.count("\n|") - 2), "a row that no figure begins"
     assert [name for name in names if f'"{name}"' not in source] == []
+
+
+PEERS_OPEN, PEERS_CLOSE = "<!-- peers: from var/bench/peers.json -->\n", "<!-- end of peers -->"
+PEERS_HEAD = "| | steps/s | all done after a crash | steps lost | acts twice | how |\n|---|---|---|---|---|---|\n"
+
+
+def _peers() -> str:
+    """The table of the last sitting in which the peers were measured; nothing of it is older."""
+    sitting = json.loads((ROOT / "var" / "bench" / "peers.json").read_text())
+    rows = []
+    for one in sitting["rows"]:
+        rate = "" if one["steps_per_second"] is None else f"{one['steps_per_second']:,.0f}"
+        crash = ("", "", "")
+        if one["crash_s"] is not None:
+            crash = (f"{one['crash_s']:.1f} s", f"{one['lost']}", f"{one['twice']}")
+        how = "; ".join(filter(None, (one["how"], one["note"])))
+        rows.append(f"| {one['name']} | {rate} | {' | '.join(crash)} | {how} |\n")
+    told = f"Measured on {sitting['at']} by `{sitting['command']}`; {sitting['machine']}, load {sitting['load']:g}.\n"
+    return f"\n{PEERS_HEAD}{''.join(rows)}\n{told}\n"
+
+
+def test_the_table_of_peers_is_one_that_make_bench_has_made() -> None:
+    """`FIGURES=write pytest tests/test_docs.py -k peers` writes it from the last `make bench PEERS=folder`."""
+    text = PAGES[0].read_text()
+    before, _, rest = text.partition(PEERS_OPEN)
+    told, _, after = rest.partition(PEERS_CLOSE)
+    assert after, "the marks are gone"
+    if os.environ.get("FIGURES") == "write" and (ROOT / "var" / "bench" / "peers.json").exists():
+        told = _peers()
+        PAGES[0].write_text(before + PEERS_OPEN + told + PEERS_CLOSE + after)
+    source = (ROOT / "tests" / "benchmarks" / "bench_peers.py").read_text()
+    names = [name for name in re.findall(r"^\| ([\w ]+) \|", told, re.M) if name.strip()]
+    assert [name for name in names if f'"{name}"' not in source] == []
+    assert PEERS_HEAD not in told or "load" in told.rpartition("Measured on")[2], "figures without a load"

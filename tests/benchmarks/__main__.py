@@ -11,6 +11,7 @@ from pathlib import Path
 from cockpit.environment import data_dir
 from cockpit.servers import Postgres, Redis
 from tests import benchmarks
+from tests.benchmarks import peers
 from tests.benchmarks.figures import Figure, merge, table
 
 
@@ -18,7 +19,12 @@ def main() -> None:
     """Run what was asked for; figures that miss their target are printed so, and the command still succeeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="?", default="", help="a figure's name, or the part of it before the dot")
-    chosen = parser.parse_args().only.partition(".")[0]
+    parser.add_argument(
+        "--peers", default="", help="a folder with what to measure beside us; see tests/benchmarks/peers.py"
+    )
+    options = parser.parse_args()
+    chosen = options.only.partition(".")[0]
+    os.environ[peers.VARIABLE] = options.peers
     latest = data_dir() / "bench" / "latest.json"
     found = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
     names = sorted(name for name in found if name.startswith("bench_") and chosen in name)
