@@ -86,3 +86,19 @@ def test_wherever_a_driver_dies_the_promises_are_kept(machine) -> None:
         one.drive_and_die(0, line, is_late=True)
         one.promises_are_kept()
         one.teardown()
+
+
+@pytest.mark.parametrize("fate", ["dies", "sleeps", "sleeps while it is paused"])
+def test_wherever_a_driver_is_struck_that_takes_acts_back_the_promises_are_kept(machine, fate) -> None:
+    for line in range(1, 800, EVERY):
+        one = machine()
+        one.start([["order"], ["rent", "order"], ["wait"]])
+        one.drive(0, is_late=False, ends=False)
+        one.speak(0, "cancel")
+        if fate == "dies":
+            one.drive_and_die(0, line, is_late=True)
+        else:
+            one.fall_asleep(0, line, is_late=True)
+            one.speak(0, "pause") if "paused" in fate else one.drive(0, is_late=True, ends=False)
+        one.promises_are_kept()
+        one.teardown()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from uuid_utils.compat import uuid7
 from agents import errors, signals
 from agents.llm import breakers
 from agents.models import Run, Step, StepPayload, User
-from agents.runs import interventions, recovery, rollups
+from agents.runs import interventions, overriding, recovery, rollups
 from agents.runs.keeper import keeper
 from approvals.decisions import decide
 from approvals.models import Approval
@@ -24,13 +25,14 @@ from tests import factories
 from tests.agents.engine_machine import promises, record, world
 from tests.agents.engine_machine.drivers import Fate, Sleeper, drive
 
-MOST_DAYS = 20
+TUNED = ["note", "lose", "post", "busy", "order"]
+MOST_DAYS = 80
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 WISHES: dict[str, Callable[..., Any]] = {
     verb.__name__: verb for verb in (interventions.pause, interventions.resume, interventions.cancel)
 }
 
-asks = st.lists(st.sampled_from([*world.TOOLS, "stray", "model"]), min_size=1, max_size=3)
+asks = st.lists(st.sampled_from([*world.TOOLS, "stray", "model", *world.BACK, *world.BACK]), min_size=1, max_size=3)
 plans = st.lists(asks | asks | st.just(["wait"]), min_size=3, max_size=6)
 lines = st.builds(lambda dozens, rest: 40 * dozens + rest, st.integers(0, 7), st.integers(1, 40))
 which = st.integers(0, 2)
@@ -153,6 +155,16 @@ class Machine(RuleBasedStateMachine):
             self.agent.refresh_from_db()
             self.say(interventions.thaw if self.agent.frozen_at else interventions.freeze, self.agent, uuid7())
 
+    @precondition(lambda self: self.promises.live)
+    @rule(which=which, tool=st.sampled_from(TUNED))
+    def tune(self, which: int, tool: str) -> None:
+        """Somebody wants to be asked about a tool, or no longer."""
+        run, parameter = self.pick(which), f"tiers.world.{tool}"
+        if any(one.parameter == parameter for one in overriding.in_force(run)):
+            overriding.revert(run, parameter=parameter, by=self.olga, request_id=uuid7())
+        else:
+            self.say(partial(overriding.override, parameter=parameter, value=3, expires_at=None), run, uuid7())
+
     def say(self, verb: Callable[..., Any], about: Any, request_id: UUID) -> Any:
         """Press a button; what is refused changes nothing."""
         place = record.mark()
@@ -170,7 +182,7 @@ class Machine(RuleBasedStateMachine):
     def press_again(self, which: int, wish: str | None) -> None:
         """The same request comes once more, or its id is used for something else: neither changes anything."""
         verb, about, request_id = self.said[which % len(self.said)]
-        crossed = WISHES.get(wish or "", verb)
+        crossed = verb if isinstance(verb, partial) else WISHES.get(wish or "", verb)
         place = record.mark()
         if crossed is not verb:
             about = self.pick(which)

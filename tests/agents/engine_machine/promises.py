@@ -48,6 +48,7 @@ class Promises:
         for write in record.by_transaction(writes):
             step_moves(write)
             self.nothing_starts_unasked(write)
+            tiers_hold_from_the_next_step_on(write)
         changed = {write.run_id for write in writes} | {deed.run_id for deed in world.deeds[self.known_deeds :]}
         self.known_deeds = len(world.deeds)
         if changed:
@@ -79,6 +80,7 @@ class Promises:
             steps_follow_the_plan(run, mine)
             whoever_waits_is_waited_for(run, mine, sorted(questions[run.pk]))
             whoever_has_ended_holds_nothing(run, mine)
+            acts_are_taken_back(run, mine)
             deeds_have_one_key_and_leave(run, mine)
             assert bills[run.pk] == (run.cost, run.tokens_in, run.tokens_out, run.unpriced), "the ledger is the truth"
         self.live = Run.objects.filter(agent=self.agent).live().count()
@@ -134,16 +136,30 @@ def run_moves(before: Row, write: Write) -> None:
 
 def step_moves(write: Write) -> None:
     before, after = write.before and write.before["state"], write.after["state"]
-    assert after in NEXT.get(before, ()), f"a step went from {before} to {after}"
+    if before is None and write.after["compensates"]:
+        assert after in {"held", "intended", "in_doubt"}, "what cannot be taken back is asked about at once"
+    elif (before, after) == ("intended", "held"):
+        assert (write.before or {})["due_at"], "only what is to be tried again can become a question"
+    else:
+        assert after in NEXT.get(before, ()), f"a step went from {before} to {after}"
     assert (after in OPEN) is (write.after["finished_at"] is None)
     assert after == "intended" or write.after["due_at"] is None, "only what was intended is tried again"
     if write.before:
         assert write.after["attempt"] >= write.before["attempt"]
 
 
+def tiers_hold_from_the_next_step_on(write: Write) -> None:
+    """What people have made stricter is asked about; an intent that stood by then is carried out."""
+    is_new = write.before is None or write.before["state"] != "intended"
+    if is_new and write.after["state"] == "intended" and (write.tier or 0) >= 3 and not write.after["compensates"]:
+        answered = Approval.objects.of_step(write.run_id, write.after["seq"]).filter(state__in=Approval.ALLOWING)
+        assert answered.exists() or write.after["due_at"], "nobody was asked"
+
+
 def steps_follow_the_plan(run: Run, steps: list[Row]) -> None:
     """Every step is the one that was planned at its place; only the last turn may have gaps."""
     planned = [(what, turn) for turn in run.release.bundle["turns"] for what in turn]
+    steps = [step for step in steps if step["compensates"] is None]
     for step in steps:
         what = planned[step["seq"] - 1][0]
         assert step["name"] == {"wait": "wait", "model": "sim-small"}.get(what, f"world.{what}")
@@ -165,7 +181,28 @@ def whoever_has_ended_holds_nothing(run: Run, steps: list[Row]) -> None:
     if run.is_ended:
         assert not {step["state"] for step in steps} & OPEN
         assert run.wake_at is None
-        assert run.steps_done == sum(step["state"] != "cancelled" for step in steps)
+        taken = sum(step["state"] != "cancelled" for step in steps)
+        assert taken <= run.steps_done <= (len(steps) if run.ending else taken)
+
+
+def acts_are_taken_back(run: Run, steps: list[Row]) -> None:
+    """Where a run fails or is cancelled: what has a way back, the last act first, each once; never otherwise."""
+    by_seq = {step["seq"]: step for step in steps}
+    taken = [step for step in steps if step["compensates"]]
+    assert run.ending or not taken, "only a run that ends otherwise than well takes its acts back"
+    assert run.ending is None or run.state != "completed"
+    order = [step["compensates"] for step in taken]
+    assert order == sorted(set(order), reverse=True)
+    owed = {}
+    for step in steps:
+        back = world.BACK.get(step["name"].removeprefix("world."))
+        if back and step["state"] == "done":
+            owed[step["seq"]] = f"world.{back}"
+    for step in taken:
+        assert by_seq[step["compensates"]]["state"] == "done", "what was not done is not taken back"
+        assert step["name"] == owed[step["compensates"]]
+    if run.is_ended and run.state != "completed":
+        assert set(order) == set(owed), "nothing is skipped in silence"
 
 
 def deeds_have_one_key_and_leave(run: Run, steps: list[Row]) -> None:
@@ -192,7 +229,7 @@ def nothing_done_is_hidden(step: Row) -> None:
     """A step that acted never reads as if it had not."""
     assert step["state"] != "held"
     if step["state"] == "cancelled":
-        assert step["error_class"] == "in_doubt"
+        assert step["error_class"] == "in_doubt" or times_found_absent(step)
     if step["state"] == "refused":  # a person had ended the run over it, being told that nobody knows
         asked = Approval.objects.of_step(step["run_id"], step["seq"]).filter(kind=Approval.Kind.IN_DOUBT)
         assert asked.filter(state=Approval.State.REJECTED).exists()

@@ -18,7 +18,7 @@ CREATE UNLOGGED TABLE engine_record (
     id bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
     xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     noun text NOT NULL, run_id uuid NOT NULL, before jsonb, after jsonb NOT NULL,
-    asked text, is_frozen bool, token bigint, controls bigint
+    asked text, is_frozen bool, token bigint, controls bigint, tier int
 )
 """
 
@@ -29,9 +29,12 @@ DECLARE
     new_row jsonb := to_jsonb(NEW);
     run uuid := new_row ->> CASE TG_TABLE_NAME WHEN 'agents_run' THEN 'id' ELSE 'run_id' END;
 BEGIN
-    INSERT INTO engine_record (noun, run_id, before, after, asked, is_frozen, token, controls)
+    INSERT INTO engine_record (noun, run_id, before, after, asked, is_frozen, token, controls, tier)
     SELECT TG_TABLE_NAME, run, old_row, new_row, r.asked, a.frozen_at IS NOT NULL, r.lease_token,
-        (SELECT count(*) FROM agents_control c WHERE c.run_id = r.id OR c.agent_id = a.id)
+        (SELECT count(*) FROM agents_control c WHERE c.run_id = r.id OR c.agent_id = a.id),
+        (SELECT max(o.value::int) FROM agents_override o
+         WHERE o.agent_id = a.id AND (o.run_id = r.id OR o.run_id IS NULL) AND o.ended_at IS NULL
+           AND o.parameter = 'tiers.' || (new_row ->> 'name'))
     FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id WHERE r.id = run;
     RETURN NULL;
 END $$
@@ -45,14 +48,15 @@ TRIGGERS = [
 END = ["DROP FUNCTION engine_record CASCADE", "DROP TABLE engine_record"]
 
 READ = """
-SELECT id, noun, run_id, before, after, at, xid, asked, is_frozen, token, controls FROM engine_record
+SELECT id, noun, run_id, before, after, at, xid, asked, is_frozen, token, controls, tier FROM engine_record
 WHERE id > %s ORDER BY id
 """
 
 
 @dataclass(frozen=True)
 class Write:
-    """One row written: as it was, as it is, when, in which transaction, and what was asked of the run by then."""
+    """One row written: as it was, as it is, when, in which transaction, and what was asked of the run by then. `tier`:
+    what people have made of its tool's for a time."""
 
     id: int
     noun: str
@@ -65,6 +69,7 @@ class Write:
     is_frozen: bool
     token: int
     controls: int
+    tier: int | None
 
 
 def begin() -> None:

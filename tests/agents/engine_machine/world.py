@@ -17,9 +17,11 @@ from approvals.models import Approval
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 READS = ["read", "fail", "blink"]
-KEYED = ["note", "lose", "pay"]
-UNKEYED = ["post", "mail", "miss", "busy", "send"]
-ASSISTED = {"pay", "send"}
+KEYED = ["note", "lose", "pay", "order"]
+UNKEYED = ["post", "mail", "miss", "busy", "send", "rent"]
+BACK = {"order": "cancel", "rent": "give_back"}
+"""What takes an act back."""
+ASSISTED = {"pay", "send", "give_back"}
 TOOLS = [*READS, *KEYED, *UNKEYED, "letter"]
 
 
@@ -182,3 +184,29 @@ def send(context: ToolContext, text: str) -> dict[str, Any]:
 def letter(context: ToolContext, text: str) -> dict[str, Any]:
     """What only a person may do; that it is done here at all is kept as well."""
     return _act("letter", context, text)
+
+
+@tool("world.order", tier=1, idempotent=True, compensation="world.cancel", **WRITE)
+def order(context: ToolContext, text: str) -> dict[str, Any]:
+    """Act under a key, so that it can be taken back."""
+    return _act("order", context, text)
+
+
+@tool("world.cancel", tier=1, idempotent=True, **WRITE)
+def cancel(context: ToolContext, text: str) -> dict[str, Any]:
+    """Take an order back, under a key of its own."""
+    return _act("cancel", context, text)
+
+
+@tool("world.rent", tier=1, compensation="world.give_back", **WRITE)
+def rent(context: ToolContext, text: str) -> dict[str, Any]:
+    """Act where keys are not known; a person may let it be taken back."""
+    return _act("rent", context, text)
+
+
+@tool("world.give_back", tier=3, **WRITE)
+def give_back(context: ToolContext, text: str) -> dict[str, Any]:
+    """Take back what was rented, where keys are not known; the first time the door is locked."""
+    if _is_first(context):
+        raise ToolError("nobody opens", kind="locked")
+    return _act("give_back", context, text)
