@@ -14,7 +14,7 @@ from typing import TypeVar
 from cockpit.servers import Postgres, Redis, Server
 
 T = TypeVar("T")
-SMALL_DISK = "size=320m"
+SMALL_DISK = "size=1g"
 
 
 @dataclass
