@@ -1,7 +1,7 @@
 """The values that cross the borders between the engine, its programs, its gates and its tools. No state, no database.
 
-Programs answer with `Turn`s made of `AskModel`, `UseTool`, `Wait` and `Finish`. Gates judge `Action`s and answer
-with `Verdict`s. People answer holds with `Answer`s. All are frozen: what was judged is what is done.
+Programs answer with `Turn`s made of `AskModel`, `UseTool`, `Delegate`, `Wait` and `Finish`. Gates judge `Action`s and
+answer with `Verdict`s. People answer holds with `Answer`s. All are frozen: what was judged is what is done.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +102,17 @@ class UseTool:
 
 
 @dataclass(frozen=True, slots=True)
+class Delegate:
+    """One run of another agent, which the release names among its `delegates`. Its end is the step's outcome: {run,
+    state, result, failure, cost}; anything but completed is a failed step. `deadline_s` in seconds from now."""
+
+    agent: str
+    objective: str
+    input: Json = field(default_factory=dict)
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing until a moment: a row, no worker."""
 
@@ -122,7 +133,7 @@ class Finish:
     spent: Recorded | None = None
 
 
-Ask = AskModel | UseTool | Wait | Finish
+Ask = AskModel | UseTool | Delegate | Wait | Finish
 Turn = Sequence[Ask]
 
 
@@ -167,7 +178,7 @@ class Answer:
     """What a person said about a held or doubted step.
 
     kind: approved | edited | rejected | expired | outcome (a person did it; `outcome` is the result)
-    | absent (in doubt: it did not happen, do it now).
+    | absent (in doubt: it did not happen, do it now) | delegated (a run that this one started has ended).
     """
 
     kind: str
@@ -183,7 +194,7 @@ class Answer:
 class Action:
     """One step about to be taken, as gates see it. `facts` may be extended by a gate for those after it.
 
-    kind: model | tool. `arguments` are validated already. `answer` is set when a person has answered a hold.
+    kind: model | tool | delegate. `arguments` are validated already. `answer` is set when a person has answered a hold.
     `compensates` is the seq of the act that this one takes back.
     """
 

@@ -1,5 +1,6 @@
 """What this app does when it announces a fact itself: ready runs go to workers, changed accounts to the log."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,9 @@ from django.dispatch import receiver
 from agents import signals, tasks
 from agents.audit import log as audit
 from agents.contracts import Json
+from agents.models import Run
 from agents.people.models import User
+from agents.runs import withdrawing
 
 
 @receiver(signals.run_ready)
@@ -21,6 +24,13 @@ def hand_to_worker(sender: object, run_id: UUID, queue: str, **_: Any) -> None:
         tasks.ring(run_id, queue)
 
     transaction.on_commit(ring, robust=True)
+
+
+@receiver(signals.run_changed)
+def call_its_children_back(sender: object, run_id: UUID, state: str, **_: Any) -> None:
+    """What a run that came to nothing had delegated is no longer wanted; the tick catches up with what this misses."""
+    if state in {Run.State.FAILED, Run.State.CANCELLED}:
+        transaction.on_commit(partial(withdrawing.withdraw_children, run_id), robust=True)
 
 
 @receiver(signals.account_changed)

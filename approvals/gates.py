@@ -40,7 +40,7 @@ class TierGate:
 def needs_person(action: Action) -> bool:
     """Whether an agent may not do this alone. What takes back an act that was let through needs no second approval;
     what only people do stays theirs."""
-    if action.kind != "tool" or action.environment == "sandbox":
+    if action.kind == "model" or action.environment == "sandbox":
         return False
     if action.compensates is not None:
         return action.tier >= MANUAL

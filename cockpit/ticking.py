@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from django.db import connection
 
 from agents.audit import sealing
-from agents.runs import hotpath, interventions, overriding, recovery, rollups
+from agents.runs import hotpath, interventions, overriding, recovery, rollups, withdrawing
 from cockpit.brambleway import work
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ JOBS = (
     Job("lost messages", 2.0, recovery.ring_again),
     Job("sweep", 2.0, recovery.sweep),
     Job("deadlines", 2.0, interventions.overdue),
+    Job("delegated runs", 2.0, withdrawing.withdraw_orphans),
     Job("overrides", 2.0, overriding.expire),
     Job("rollups", 2.0, rollups.roll_up),
     Job("seals", 10.0, sealing.seal),

@@ -153,6 +153,7 @@ class Bundle(Written):
     tool_types: Json | None = None
     compensate: bool | None = None
     degraded: Degraded | None = None
+    delegates: list[Annotated[str, AfterValidator(_short)]] | None = None
 
 
 def read(path: Path) -> Json:
@@ -199,9 +200,10 @@ def _check_together(bundle: Json) -> None:
     used |= {f"[[pipeline]] number {number}": one["tool"] for number, one in enumerate(bundle.get("pipeline", []), 1)}
     remain = bundle.get("degraded", {}).get("tools", [])
     used |= {f"[degraded] tools, number {number}": name for number, name in enumerate(remain, 1)}
+    named = [*tools, *(f"delegate.{slug}" for slug in bundle.get("delegates", ()))]
     for place, name in used.items():
-        if name not in tools:
-            hint = alike(name, tools) or "Add it to tools."
+        if name not in named:
+            hint = alike(name, named) or "Add it to tools."
             raise errors.Invalid(f"{place}: {name} is not among tools. {hint}", field="tools")
 
 

@@ -22,6 +22,16 @@ from agents.registry.programs import program_digest
 
 __all__ = ["draft", "program_digest", "publish", "roll_back"]
 
+DELEGATION: Json = {
+    "type": "object",
+    "properties": {
+        "objective": {"type": "string", "description": "what it is to achieve, in a sentence"},
+        "input": {"type": "object", "description": "facts it needs, by name"},
+    },
+    "required": ["objective"],
+    "additionalProperties": False,
+}
+"""What a model gives when it delegates."""
 RECORDED = "recorded"
 """The program that replays what was recorded elsewhere: its tools are in nobody's catalogue."""
 
@@ -113,12 +123,27 @@ def _complete(bundle: Json) -> tuple[Json, dict[str, Declaration]]:
     content = bundles.checked(bundle)
     programs.sources(content["program"])
     declared = _declared(content)
-    content["tool_schemas"] = {name: one.published for name, one in declared.items()}
+    content["tool_schemas"] = {name: one.published for name, one in declared.items()} | _delegates(content)
     try:
         rfc8785.dumps(content)
     except rfc8785.CanonicalizationError as error:
         raise errors.Invalid(f"The release cannot be written as JSON: {error}.") from error
     return content, declared
+
+
+def _delegates(content: Json) -> Json:
+    """The agents that this one may delegate to, as its model is told of them."""
+    offers = {}
+    for slug in content.get("delegates", ()):
+        agent = Agent.objects.filter(slug=slug).first()
+        if agent is None:
+            hint = declarations.alike(slug, Agent.objects.values_list("slug", flat=True))
+            raise errors.Invalid(
+                f"delegates: there is no agent {slug}. {hint or 'Publish it first.'}", field="delegates"
+            )
+        about = f"Have the agent {agent.name} do something. {agent.purpose}".strip()
+        offers[f"delegate.{slug}"] = {"description": about, "schema": DELEGATION, "tier": 2, "writes": False}
+    return offers
 
 
 def _refuse_dates(value: object, place: str = "") -> None:

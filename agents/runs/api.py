@@ -73,6 +73,7 @@ class RunFilters(Filters):
     state: Annotated[list[RunState], Several] = []
     agent: Slugs = []
     environment: Annotated[list[Environment], Several] = []
+    parent: UUID | None = None
     since: MomentFilter = None
     until: MomentFilter = None
 
@@ -113,6 +114,8 @@ def list_runs(request: ActorRequest, filters: Query[RunFilters]) -> Page[RunItem
         found = found.filter(agent__in=agents_named(request.actor, filters.agent))
     if filters.environment:
         found = found.filter(environment__in=filters.environment)
+    if filters.parent:
+        found = found.filter(parent=filters.parent)
     if filters.since:
         found = found.filter(pk__gte=earliest_id(filters.since))
     if filters.until:

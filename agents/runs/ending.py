@@ -13,7 +13,7 @@ from agents.audit import log as audit
 from agents.audit.transactions import CurrentXidNumber
 from agents.contracts import Answer, Finish, Json, Wait
 from agents.models import Control, Run, Step
-from agents.runs import compensating, hotpath, lease, performing, retrying, steps
+from agents.runs import compensating, delegating, hotpath, lease, performing, retrying, steps
 from agents.runs.lease import Claim, Held
 from agents.runs.steps import Planned
 
@@ -92,8 +92,11 @@ def end(claim: Claim, state: str, *, result: Any = None, failure_class: str = ""
         "failure": failure,
         "steps_done": claim.steps_done,
     }
-    if connection.in_atomic_block:
-        hotpath.fenced(hotpath.within(hotpath.END, params))
+    if connection.in_atomic_block or claim.parent_id is not None:
+        with steps.database():
+            hotpath.fenced(hotpath.within(hotpath.END, params))
+            if claim.parent_id is not None:
+                delegating.report(claim.run_id)
     else:
         hotpath.fenced(hotpath.one(hotpath.END, params))
     announce(claim, state)
@@ -163,12 +166,13 @@ def wait_for_open_steps(claim: Claim) -> bool:
         if claim.asked or claim.frozen:
             return False
         asked = Step.objects.filter(run_id=claim.run_id, state__in=["held", "in_doubt"], answer__isnull=True)
-        unanswered = set(asked.values_list("state", flat=True))
+        unanswered, below = set(asked.values_list("state", flat=True)), delegating.awaited(claim.run_id).count()
         later = [held for held in claim.open.values() if held.due_at]
         soonest = min(later, key=lambda held: held.due_at or steps.now(), default=None)
-        if unanswered or (soonest and soonest.due_at and soonest.due_at > steps.now()):
-            waits = awaited(unanswered, soonest)
-            let_go(claim, "waiting", waits=waits, waiting_for=waits.label, wake_at=soonest and soonest.due_at)
+        if unanswered or below or (soonest and soonest.due_at and soonest.due_at > steps.now()):
+            waits = Run.Waits.DELEGATION if below and not unanswered else awaited(unanswered, soonest)
+            label = f"{below} delegated run{'s' * (below != 1)}" if waits == Run.Waits.DELEGATION else waits.label
+            let_go(claim, "waiting", waits=waits, waiting_for=label, wake_at=soonest and soonest.due_at)
             return True
     lease.recall(claim)
     return False

@@ -9,7 +9,7 @@ from django.db import transaction
 from agents import errors, signals
 from agents.contracts import Answer
 from agents.models import Run, Step
-from agents.runs import hotpath
+from agents.runs import delegating, hotpath
 
 
 @transaction.atomic
@@ -22,7 +22,7 @@ def answer(run_id: UUID, seq: int, *, answer: Answer) -> None:
     if not Step.objects.filter(run=run, seq=seq, state__in=open_states, answer__isnull=True).update(answer=stored):
         raise errors.Conflict("This step is no longer waiting for an answer.")
     still_open = Step.objects.filter(run=run, state__in=open_states, answer__isnull=True).exists()
-    if run.state == Run.State.WAITING and not still_open:
+    if run.state == Run.State.WAITING and not still_open and not delegating.awaited(run.pk).exists():
         run.move(to=Run.State.QUEUED, waiting_for="", waits="", rings=0, rung_at=None)
         signals.run_ready.send(Run, run_id=run.pk, queue=Run.Queue.CONTROL)
         signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)

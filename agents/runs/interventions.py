@@ -5,7 +5,7 @@ request id is one act.
 """
 
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -15,6 +15,7 @@ from django.utils import timezone
 from agents import errors, signals
 from agents.audit import log as audit
 from agents.models import Agent, Control, Permission, Run, Step, User
+from agents.runs import delegating
 from agents.runs.ending import CANCELLED, close_open_steps, take_back
 from agents.runs.keeper import publish_cancel
 
@@ -112,6 +113,22 @@ def _cancel(run: Run) -> bool:
     if not take_back(run, CANCELLED, reason=reason, steps_done=taken):
         close_open_steps(run.pk, reason=reason)
         run.move(to=Run.State.CANCELLED, steps_done=taken)
+        delegating.report(run.pk)
+    return True
+
+
+@transaction.atomic
+def withdraw(run_id: UUID, *, reason: str) -> bool:
+    """Cancel a run that nobody waits for any more; False where that was done before, or it has ended."""
+    run = Run.objects.select_for_update(of=("self",)).get(pk=run_id)
+    if run.is_ended or run.ending is not None or run.asked == Run.Asked.CANCEL:
+        return False
+    now = timezone.now() if _cancel(run) else None
+    request_id = uuid5(run_id, "withdrawn")
+    Control.objects.create(run=run, verb=Control.Verb.CANCEL, reason=reason, request_id=request_id, obeyed_at=now)
+    audit.record("run.cancel" if now else "run.cancel_asked", about=run, by=None, reason=reason)
+    run.refresh_from_db()
+    signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)
     return True
 
 
@@ -214,5 +231,6 @@ def _end_overdue(run: Run) -> None:
         return
     close_open_steps(run.pk, reason=reason)
     run.move(to=Run.State.FAILED, failure_class="limit:deadline", failure=why, steps_done=taken)
+    delegating.report(run.pk)
     audit.record("run.failed", about=run, by=None, reason=why, failure_class="limit:deadline")
     signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)

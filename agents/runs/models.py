@@ -198,6 +198,9 @@ class Run(models.Model):
                 condition=Q(deadline_at__isnull=False, finished_at__isnull=True),
             ),
             models.Index(fields=["parent", "parent_seq"], name="run_parent", condition=Q(parent__isnull=False)),
+            models.Index(
+                fields=["parent"], name="run_delegated", condition=Q(parent__isnull=False, finished_at__isnull=True)
+            ),
             models.Index(fields=["wake_at"], name="run_timer", condition=Q(state="waiting", wake_at__isnull=False)),
         ]
         constraints = [

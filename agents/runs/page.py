@@ -28,7 +28,7 @@ BILLED = {
     "cached": "answered before: nobody was called",
 }
 TO = '<input type="hidden" name="to" value="{}">'
-TROUBLE = Q(answer__isnull=False) | Q(
+TROUBLE = (Q(answer__isnull=False) & ~Q(kind=Step.Kind.DELEGATE)) | Q(
     state__in=[Step.State.FAILED, Step.State.REFUSED, Step.State.HELD, Step.State.IN_DOUBT, Step.State.CANCELLED]
 )
 
@@ -121,7 +121,7 @@ def reading(run: Run, asked: Mapping[str, str]) -> dict[str, Any]:
 def _as(view: str, run: Run, shown: story.Window, asked: Mapping[str, str], now: Any) -> dict[str, Any]:
     """What one way of reading needs."""
     if view == "tree":
-        return {"branches": timelines.branches(shown)}
+        return {"branches": timelines.branches(shown, delegated(run, shown))}
     if view == "timeline":
         hides = asked.get("idle") == "hide"
         return {"timeline": timelines.timeline(run, shown.steps, now=now, hides_idle=hides), "hides_idle": hides}
@@ -129,6 +129,14 @@ def _as(view: str, run: Run, shown: story.Window, asked: Mapping[str, str], now:
         return {"said": conversation(shown)}
     wanted = {_number(asked.get("step")), *map(_number, asked.get("open", "").split(","))}
     return {"lines": story.tell(run, shown, opened=frozenset(filter(None, wanted)))}
+
+
+def delegated(run: Run, shown: story.Window) -> dict[int, Run]:
+    """The runs that the steps of a window delegated, by step."""
+    if all(step.kind != Step.Kind.DELEGATE for step in shown.steps):
+        return {}
+    children = run.children.filter(parent_seq__range=(shown.first, shown.last)).select_related("agent")
+    return {child.parent_seq: child for child in children if child.parent_seq is not None}
 
 
 def _step(run: Run, step: Step | None, shown: story.Window) -> dict[str, Any]:
@@ -146,13 +154,22 @@ def _step(run: Run, step: Step | None, shown: story.Window) -> dict[str, Any]:
         "turn": turn(payload) if step.kind == Step.Kind.MODEL and payload else [],
         "in_force": pretty(step.in_force) if step.in_force else "",
         "overridden_then": overridden.of_step(step),
-        "asks_people": bool(step.answer or step.state in {Step.State.HELD, Step.State.IN_DOUBT}),
+        "asks_people": is_asked(step),
+        "child": run.children.select_related("agent").filter(parent_seq=step.seq).first()
+        if step.kind == Step.Kind.DELEGATE
+        else None,
         "touches": list(run.touches.filter(seq=step.seq)) if step.writes else [],
         "taken_back": run.steps.filter(compensates=step.seq).first() if step.writes and run.ending else None,
         "seconds": story.taken(step),
         "billed": BILLED.get(step.cost_kind, ""),
         **_beside(run, step),
     }
+
+
+def is_asked(step: Step) -> bool:
+    """Whether a person was asked about a step, or is now; a delegated run answers without anybody."""
+    is_answered = bool(step.answer) and step.kind != Step.Kind.DELEGATE
+    return is_answered or step.state in {Step.State.HELD, Step.State.IN_DOUBT}
 
 
 def _beside(run: Run, step: Step) -> dict[str, int | None]:

@@ -25,7 +25,7 @@ from agents.contracts import (
 from agents.llm import breakers, estimates, gateway
 from agents.models import Agent, Step, Team
 from agents.registry.chains import CACHED
-from agents.runs import gates, handing, postponing, retrying, steps
+from agents.runs import delegating, gates, handing, postponing, retrying, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
 from agents.tools import invocation
@@ -41,7 +41,9 @@ GATEWAY_ATTEMPTS = 100  # calls of one step attempt are booked under numbers of 
 
 def perform(claim: Claim, step: Planned, cancellation: Cancellation) -> None:
     """Take one step that every gate let through, and store what became of it."""
-    if step.ask.recorded:
+    if step.action.kind == "delegate":
+        delegating.begin(claim, step)
+    elif step.ask.recorded:
         perform_recorded(claim, step, step.ask.recorded)
     elif isinstance(step.ask, AskModel):
         perform_model(claim, step, step.ask, cancellation)

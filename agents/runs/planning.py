@@ -2,9 +2,13 @@
 hold."""
 
 from dataclasses import replace
+from typing import Annotated, NotRequired
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from agents import errors
-from agents.contracts import UNKNOWN, Action, AskModel, Json, UseTool
+from agents.contracts import UNKNOWN, Action, AskModel, Delegate, Json, UseTool
 from agents.llm import estimates
 from agents.runs import hotpath
 from agents.runs.lease import Claim
@@ -12,6 +16,20 @@ from agents.runs.steps import Planned, Result
 from agents.tools import catalogue, invocation
 from agents.tools.catalogue import ToolSpec
 
+DELEGATE, DELEGATE_TIER = "delegate.", 2
+
+
+class _Delegation(TypedDict):
+    """What a delegation is given."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it here
+
+    objective: Annotated[str, Field(min_length=1, pattern=r"\S")]
+    input: NotRequired[Json]
+    deadline_s: NotRequired[Annotated[float, Field(gt=0)]]
+
+
+_DELEGATION: TypeAdapter[_Delegation] = TypeAdapter(_Delegation)
 UNKNOWN_TIER = 2  # a recorded tool that no list describes: supervised
 
 
@@ -29,7 +47,41 @@ def plan(claim: Claim, ask: AskModel | UseTool, *, seq: int, turn: int) -> Plann
         tier = ask.tier or UNKNOWN_TIER
         action = act(claim, seq, "tool", ask.name, ask.arguments, tier=tier, writes=bool(ask.writes), ask=ask)
         return Planned(seq, turn, ask, action)
+    if ask.name.startswith(DELEGATE):
+        return plan_delegation(claim, ask, seq=seq, turn=turn)
     return plan_tool(claim, ask, seq=seq, turn=turn)
+
+
+def as_use(ask: Delegate) -> UseTool:
+    """A delegation as a model would ask for it."""
+    given = {"objective": ask.objective, "input": ask.input, "deadline_s": ask.deadline_s}
+    return UseTool(DELEGATE + ask.agent, {key: value for key, value in given.items() if value not in (None, {})})
+
+
+def plan_delegation(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | tuple[Planned, Result]:
+    """A run of an agent that the release names among its delegates."""
+    slug, bundle = ask.name.removeprefix(DELEGATE), claim.release.bundle
+    tier = bundle.get("tiers", {}).get(ask.name, DELEGATE_TIER)
+    says = f"Ask {slug}: {ask.arguments.get('objective', '')}"
+    named = replace(ask, says=ask.says or says)
+    planned = Planned(
+        seq, turn, ask, act(claim, seq, "delegate", ask.name, ask.arguments, tier=tier, writes=False, ask=named)
+    )
+    delegates = bundle.get("delegates") or ()
+    if slug not in delegates:
+        known = ", ".join(delegates) or "none"
+        reason = f"{slug} is not among the delegates of release {claim.release.version} ({known})."
+        return planned, Result("refused", error_class="not_granted", error=reason, gate="grants")
+    if ask.malformed:
+        return planned, Result("failed", error_class="invalid_arguments", error="The arguments are not a JSON object.")
+    try:
+        _DELEGATION.validate_python(ask.arguments, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        reason = f"{ask.name}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}."
+        return planned, Result("failed", error_class="invalid_arguments", error=reason)
+    action = replace(planned.action, arguments=hotpath.clean(ask.arguments))
+    return replace(planned, action=action)
 
 
 def size(claim: Claim, ask: AskModel) -> Json:

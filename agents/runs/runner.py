@@ -14,10 +14,11 @@ from django.db import connection
 
 from agents import errors, signals
 from agents.cancellation import Cancellation
-from agents.contracts import Answer, AskModel, Event, Finish, Stance, Turn, UseTool, Verdict, Wait
+from agents.contracts import Answer, AskModel, Delegate, Event, Finish, Stance, Turn, UseTool, Verdict, Wait
 from agents.models import Step
 from agents.runs import (
     compensating,
+    delegating,
     ending,
     gates,
     handing,
@@ -164,7 +165,8 @@ class Driver:
     def ask(self, events: list[Event]) -> Turn:
         """Ask the program; one that raises is a failed run with its evidence, not a crash loop."""
         try:
-            return self.program.next(self.assignment, events)
+            turn = self.program.next(self.assignment, events)
+            return [planning.as_use(one) if isinstance(one, Delegate) else one for one in turn]
         except Exception as error:  # company code: whatever it raises must end this run and no other
             log.exception("program %s of run %s raised", self.claim.release.program, self.claim.run_id)
             return [Finish(failure="program_error", detail=f"{type(error).__name__}: {error}")]
@@ -238,6 +240,9 @@ class Driver:
     def go_on(self, step: Planned) -> Planned | None:
         """What to do with a step that is stored but not closed; None when nothing can be done now."""
         stored = self.claim.open[step.seq]
+        if stored.state == "intended" and step.action.kind == "delegate":
+            delegating.close(self.claim, step)
+            return None
         if stored.state == "intended":
             return None if stored.due_at and stored.due_at > steps.now() else self.try_again(step)
         if stored.answer is None:
@@ -327,8 +332,9 @@ def exceeded(claim: Claim) -> tuple[str, str] | None:
     used = claim.tokens_in + claim.tokens_out
     if "tokens" in limits and used >= limits["tokens"]:
         return "tokens", f"{allows(claim, 'tokens')} {limits['tokens']} tokens; {used} are used."
-    if "cost_usd" in limits and claim.cost >= Decimal(str(limits["cost_usd"])):
-        return "cost", f"{allows(claim, 'cost_usd')} ${limits['cost_usd']}; ${claim.cost:f} is spent."
+    spent = claim.cost + claim.cost_below
+    if "cost_usd" in limits and spent >= Decimal(str(limits["cost_usd"])):
+        return "cost", f"{allows(claim, 'cost_usd')} ${limits['cost_usd']}; ${spent:f} is spent."
     seconds = (at - claim.started_at).total_seconds()
     if "wall_s" in limits and seconds >= limits["wall_s"]:
         most = f"{limits['wall_s']} s from the first step"

@@ -71,6 +71,9 @@ class RunItem(Out):
     tokens_out: int | None
     cost: Money | None
     unpriced: int
+    parent: UUID | None
+    parent_seq: int | None
+    cost_below: Money
     failure_class: Words
     failure: Words
 
@@ -82,6 +85,7 @@ class RunItem(Out):
             agent=run.agent.slug,
             release=run.release.version,
             team=run.team.slug,
+            parent=run.parent_id,
             simulated=is_simulated(run.chain),
             started_by=run.started_by.username if run.started_by else None,
             tokens_in=None if run.is_untold else run.tokens_in,
@@ -240,7 +244,7 @@ class StepOut(Out):
             step,
             taken_back_by=taken_back_by,
             confidence=ConfidenceOut.of(step),
-            answer=AnswerOut.of(step.answer) if step.answer else None,
+            answer=AnswerOut.of(step.answer) if step.answer and step.kind != Step.Kind.DELEGATE else None,
             input=payload.input if payload else None,
             output=payload.output if payload else None,
             touches=[TouchOut.taken_from(touch) for touch in touches],

@@ -1,5 +1,6 @@
 """Starting runs: a row first, a message after the commit."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -10,6 +11,18 @@ from agents.audit import log as audit
 from agents.contracts import Json
 from agents.models import Agent, Permission, Release, Run, User
 from agents.registry import programs
+
+SANDBOX = Agent.Environment.SANDBOX
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """Which run starts this one, with which step, how deep that is, and where: nothing gets out of a sandbox."""
+
+    parent_id: UUID
+    seq: int
+    depth: int
+    environment: str
 
 
 def start(
@@ -22,6 +35,7 @@ def start(
     request_id: UUID | None = None,
     deadline_at: datetime | None = None,
     release: Release | None = None,
+    delegated: Delegated | None = None,
 ) -> Run:
     """Queue a run of the agent's live release (or of the one given). The same request id again is the same run."""
     chosen = release or agent.release
@@ -36,7 +50,7 @@ def start(
     if request_id and (found := Run.objects.filter(request_id=request_id).first()):
         return _same(found, agent, objective)
     try:
-        return _enqueue(agent, chosen, objective.strip(), by, input or {}, queue, request_id, deadline_at)
+        return _enqueue(agent, chosen, objective.strip(), by, input or {}, queue, request_id, deadline_at, delegated)
     except IntegrityError:
         if request_id and (found := Run.objects.filter(request_id=request_id).first()):
             return _same(found, agent, objective)  # the twin of this request was a moment faster
@@ -60,7 +74,9 @@ def _enqueue(
     queue: str | None,
     request_id: UUID | None,
     deadline_at: datetime | None,
+    delegated: Delegated | None,
 ) -> Run:
+    is_sandbox = release.state == Release.State.DRAFT or (delegated and delegated.environment == SANDBOX)
     run = Run.objects.create(
         agent=agent,
         release=release,
@@ -68,11 +84,14 @@ def _enqueue(
         program_digest=programs.program_digest(release),
         objective=objective,
         input=given,
-        environment=agent.environment if release.state != Release.State.DRAFT else Agent.Environment.SANDBOX,
+        environment=SANDBOX if is_sandbox else agent.environment,
         queue=queue or (Run.Queue.MODEL if release.chain else Run.Queue.TOOL),
         started_by=by,
         request_id=request_id,
         deadline_at=deadline_at,
+        parent_id=delegated.parent_id if delegated else None,
+        parent_seq=delegated.seq if delegated else None,
+        depth=delegated.depth if delegated else 0,
     )
     programs.keep(release)
     audit.record("run.started", about=run, by=by, request_id=request_id, agent=agent.slug)

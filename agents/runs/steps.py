@@ -176,7 +176,7 @@ def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None =
         "state": state,
         "attempt": step.attempt,
         "says": action.says,
-        "tier": action.tier if action.kind == "tool" else None,
+        "tier": action.tier if action.kind != "model" else None,
         "writes": action.writes,
         "call_id": hotpath.text(step.ask.call_id, most=120) if isinstance(step.ask, UseTool) else "",
         "key": step.key if action.writes else "",

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from agents.contracts import Json
 from agents.models import Control, Recording, Run, Step, StepPayload
-from agents.runs import compensating
+from agents.runs import compensating, delegating
 
 WINDOW = 200
 LONGEST = 320
@@ -24,6 +24,11 @@ ALIKE = 3
 """From so many uses of the same tool in a row on, they are told as one line."""
 
 TOLD = ("text", "reasoning")
+DELEGATED = {
+    Step.State.DONE: "Delegated, and it was done: ",
+    Step.State.INTENDED: "Delegated and waits for it: ",
+    Step.State.FAILED: "Delegated in vain: ",
+}
 BACK = {
     Step.State.DONE: "Took back step {}: ",
     Step.State.HELD: "Is to take back step {}: ",
@@ -157,6 +162,10 @@ def sentence(step: Step, payload: StepPayload | None, *, is_recorded: bool = Fal
         return model_sentence(line, step, payload)
     if step.kind == Step.Kind.WAIT:
         line.hue, line.lead = "fold", f"Waited: {step.says}" if step.says else "Waited."
+    elif step.kind == Step.Kind.DELEGATE:
+        line.act = step.says
+        line.hue, line.lead, line.tail = _fate(step)
+        line.lead = DELEGATED.get(Step.State(step.state), line.lead)
     elif step.state == Step.State.DONE and not step.writes:
         line.hue, line.tool = "fold", step.name
         line.lead = step.says or f"Used {use(step, payload)}"
@@ -245,7 +254,7 @@ def plain(value: Any) -> str:
 
 def decided(step: Step) -> str:
     """Who answered for it, after how long, and why."""
-    if not step.answer:
+    if not step.answer or step.answer["kind"] == delegating.ANSWER:
         return ""
     verb = {"edited": "Edited and approved", "outcome": "Done by hand", "absent": "Found not to have happened"}
     if step.compensates is not None:

@@ -3,9 +3,10 @@
 Apart from the story because these show every step there is and say nothing about it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from agents.models import Run, Step, StepPayload
 from agents.runs import story
@@ -23,6 +24,7 @@ class Branch:
     step: Step
     given: str
     children: list["Branch"] = field(default_factory=list)
+    run: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,12 @@ class Timeline:
     hidden: timedelta
 
 
-def branches(shown: story.Window) -> list[Branch]:
-    """Steps as a tree: what a model asked for hangs on that model step."""
+def branches(shown: story.Window, delegated: Mapping[int, Run] = MappingProxyType({})) -> list[Branch]:
+    """Steps as a tree: what a model asked for hangs on that model step, and on its own step what was `delegated`."""
     found: list[Branch] = []
     for step in shown.steps:
-        branch = Branch(step, _given(step, shown.payloads.get(step.seq)))
-        if step.kind == Step.Kind.TOOL and found and found[-1].step.kind == Step.Kind.MODEL:
+        branch = Branch(step, _given(step, shown.payloads.get(step.seq)), run=delegated.get(step.seq))
+        if step.kind in {Step.Kind.TOOL, Step.Kind.DELEGATE} and found and found[-1].step.kind == Step.Kind.MODEL:
             found[-1].children.append(branch)
         else:
             found.append(branch)

@@ -50,7 +50,7 @@ def dying(nth: int) -> Iterator[Fate]:
 
     with ExitStack() as stack:
         stack.enter_context(connection.execute_wrapper(through_django))
-        for name in ("one", "rows"):
+        for name in ("one", "rows", "within"):
             stack.enter_context(patch.object(hotpath, name, straight(getattr(hotpath, name))))
         yield fate
 

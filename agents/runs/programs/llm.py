@@ -32,7 +32,7 @@ class ToolLoop:
         return AskModel(
             messages=messages,
             known=replies[-1] + 1 if replies else 0,
-            tools=bundle.get("tools", ()),
+            tools=[*bundle.get("tools", ()), *(f"delegate.{slug}" for slug in bundle.get("delegates") or ())],
             settings=settings,
         )
 
@@ -48,7 +48,7 @@ def conversation(assignment: Assignment, history: Sequence[Event]) -> Iterator[J
     for event in history:
         if event.kind == "model" and event.state == "done":
             yield event.output["message"]
-        elif event.kind == "tool":
+        elif event.kind in {"tool", "delegate"}:
             part = {"type": "tool_call_response", "id": event.call_id, "name": event.name, "response": said(event)}
             yield {"role": "tool", "parts": [part]}
 
