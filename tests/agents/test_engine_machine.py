@@ -20,7 +20,7 @@ from tests.agents.engine_machine.machine import Machine
 pytestmark = pytest.mark.django_db(transaction=True)
 
 IS_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-STORIES = int(os.environ.get("ENGINE_STORIES", "300" if IS_LONG else "20"))
+STORIES = int(os.environ.get("ENGINE_STORIES", "300" if IS_LONG else "12"))
 TOLD = settings(
     max_examples=STORIES,
     stateful_step_count=30 if IS_LONG else 20,

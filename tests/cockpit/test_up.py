@@ -104,7 +104,7 @@ def test_it_lives_and_is_ready(up):
     assert up.get("/healthz") == (200, "ok\n")
     assert wait_until(lambda: up.get("/readyz")[0] == 200, seconds=READY_S), up.get("/readyz")
     parts = json.loads(up.get("/readyz")[1])["parts"]
-    assert set(parts) == {"database", "redis", "workers", "tick"}
+    assert set(parts) == {"database", "redis", "workers", "tick", "audit"}
     assert all(part["ok"] for part in parts.values())
     assert parts["workers"]["last_sign_of_life_s"] < 15
 
