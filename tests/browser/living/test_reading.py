@@ -154,6 +154,7 @@ def test_everything_is_reached_by_keys_alone(sit: Sit, runs: dict[str, str]) -> 
     expect(page.locator("#step > header h2")).to_contain_text("Step 2")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
+    expect(page.locator("#step > header h2")).to_contain_text("Step 1")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
     page.keyboard.press("Escape")
