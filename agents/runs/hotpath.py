@@ -94,8 +94,7 @@ SELECT run.asked, a.frozen_at IS NOT NULL, run.tuning + a.tuning FROM run JOIN a
 """
 
 GUARD = """
--- Before an intent: the run is still ours, nobody asked it to stop, its agent is not frozen. Locks the run to the
--- commit.
+-- Before anything else is written for a run: it is still ours, and what people want of it. Locks it to the commit.
 SELECT r.asked, a.frozen_at IS NOT NULL, r.tuning + a.tuning,
     set_config('idle_in_transaction_session_timeout', %(silence)s, true)
 FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id
@@ -103,22 +102,40 @@ WHERE r.id = %(run)s AND r.lease_token = %(token)s AND r.state IN ('running', 'c
 """
 
 INTEND = """
-WITH step AS (
+-- A step that is not closed yet, under the lock of its run. Nothing is written where people want something else first,
+-- if whoever writes minds; whether it was is what comes back last.
+WITH run AS (
+    SELECT r.asked, a.frozen_at IS NOT NULL AS frozen, r.tuning + a.tuning AS tuning,
+        NOT %(minds)s OR (r.asked = '' AND a.frozen_at IS NULL AND r.tuning + a.tuning = %(tuned)s) AS is_due
+    FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id
+    WHERE r.id = %(run)s AND r.lease_token = %(token)s AND r.state IN ('running', 'compensating')
+    FOR NO KEY UPDATE OF r
+), step AS (
     INSERT INTO agents_step (run_id, seq, turn, agent_id, kind, name, state, attempt, says, tier, writes, call_id,
         idempotency_key, confidence, confidence_source, gate, gate_reason, in_force, started_at, simulated, provider,
         model, compensates)
-    VALUES (%(run)s, %(seq)s, %(turn)s, %(agent)s, %(kind)s, %(name)s, %(state)s, %(attempt)s, %(says)s, %(tier)s,
+    SELECT %(run)s, %(seq)s, %(turn)s, %(agent)s, %(kind)s, %(name)s, %(state)s, %(attempt)s, %(says)s, %(tier)s,
         %(writes)s, %(call_id)s, %(key)s, %(confidence)s, %(confidence_source)s, %(gate)s, %(gate_reason)s,
-        %(in_force)s::jsonb, %(started_at)s, %(simulated)s, %(provider)s, %(model)s, %(compensates)s)
+        %(in_force)s::jsonb, %(started_at)s, %(simulated)s, %(provider)s, %(model)s, %(compensates)s
+    FROM run WHERE is_due
     ON CONFLICT (run_id, seq) DO UPDATE SET
         state = EXCLUDED.state, attempt = EXCLUDED.attempt, idempotency_key = EXCLUDED.idempotency_key,
         says = EXCLUDED.says, started_at = EXCLUDED.started_at, in_force = EXCLUDED.in_force, due_at = NULL,
         tier = EXCLUDED.tier, gate = COALESCE(NULLIF(EXCLUDED.gate, ''), agents_step.gate),
         gate_reason = COALESCE(NULLIF(EXCLUDED.gate_reason, ''), agents_step.gate_reason),
         xid = pg_current_xact_id()::text::bigint
+), payload AS (
+    INSERT INTO agents_steppayload (run_id, seq, input) SELECT %(run)s, %(seq)s, %(input)s::jsonb FROM run WHERE is_due
+    ON CONFLICT (run_id, seq) DO UPDATE SET input = EXCLUDED.input
 )
-INSERT INTO agents_steppayload (run_id, seq, input) VALUES (%(run)s, %(seq)s, %(input)s::jsonb)
-ON CONFLICT (run_id, seq) DO UPDATE SET input = EXCLUDED.input
+SELECT asked, frozen, tuning, set_config('idle_in_transaction_session_timeout', %(silence)s, true), is_due FROM run
+"""
+
+PIN = """
+-- What drives a run that has no history yet, where its source is kept already.
+UPDATE agents_run SET program_digest = %(digest)s
+WHERE id = %(run)s AND lease_token = %(token)s AND state IN ('running', 'compensating')
+  AND (%(is_ours)s OR EXISTS (SELECT 1 FROM agents_programsource WHERE digest = %(digest)s)) RETURNING id
 """
 
 OUTCOME = """

@@ -161,8 +161,11 @@ def progress(claim: Claim) -> None:
         signals.run_progressed.send(Planned, run_id=claim.run_id)
 
 
-def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None = None) -> None:
-    """Write a step that is not closed yet: held or intended. Call inside `database()`."""
+def insert(
+    claim: Claim, step: Planned, state: str, *, verdict: Verdict | None = None, minds: bool = False
+) -> tuple[Any, ...]:
+    """Write a step that is not closed yet: held or intended. One that minds is not written where people want something
+    else first; whether it was is the last of what comes back. Call inside `database()`."""
     action = step.action
     chain = claim.release.bundle.get("models", []) if action.kind == "model" else []
     recorded = step.ask.recorded
@@ -191,8 +194,13 @@ def insert(claim: Claim, step: Planned, state: str, *, verdict: Verdict | None =
         "provider": (recorded.provider if recorded else chain[0]["provider"] if chain else ""),
         "model": (recorded.model if recorded else chain[0]["model"] if chain else ""),
         "compensates": step.compensates,
+        "input": hotpath.to_json(step.given),
+        "token": claim.token,
+        "minds": minds,
+        "tuned": -1 if claim.is_untuned else claim.tuned,
+        "silence": hotpath.SILENCE,
     }
-    hotpath.within(hotpath.INTEND, params | {"input": hotpath.to_json(step.given)})
+    return hotpath.fenced(hotpath.within(hotpath.INTEND, params))
 
 
 def in_force(claim: Claim, step: Planned) -> dict[str, Any]:
@@ -221,12 +229,13 @@ def intend(claim: Claim, step: Planned) -> bool:
     """Commit the intent to act; False when people want something else first, and then nothing is written."""
     touches = touched(claim, step)
     with database():
-        heed(claim, hotpath.fenced(guard(claim)))
-        if claim.asked or claim.frozen or claim.is_untuned:
+        news = insert(claim, step, "intended", minds=True)
+        heed(claim, news)
+        if not news[-1]:
             return False
-        gates.admit(step.action)
-        insert(claim, step, "intended")
-        Touch.objects.bulk_create(touches, ignore_conflicts=True)
+        gates.admit(step.action)  # what it raises takes the intent back
+        if touches:
+            Touch.objects.bulk_create(touches, ignore_conflicts=True)
     return True
 
 
