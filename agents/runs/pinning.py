@@ -18,7 +18,7 @@ from agents.audit import log as audit
 from agents.contracts import Json
 from agents.models import Agent, Control, Permission, ProgramSource, Release, Run, Step, User
 from agents.registry import comparing, programs
-from agents.runs import ending, steps
+from agents.runs import ending, hotpath, steps
 from agents.runs.lease import Claim
 
 WAITS = Run.Waits.DECISION
@@ -51,10 +51,13 @@ def is_elsewhere(claim: Claim) -> bool:
 
 
 def _pin(claim: Claim, mine: str) -> None:
-    with steps.database():
-        steps.guard(claim)
-        programs.keep(Release.objects.get(pk=claim.release_id))
-        Run.objects.filter(pk=claim.run_id, lease_token=claim.token).update(program_digest=mine)
+    ours = claim.release.program in programs.BEHAVIOUR
+    pin = {"run": claim.run_id, "token": claim.token, "digest": mine, "is_ours": ours}
+    if hotpath.one(hotpath.PIN, pin) is None:  # the first run that this source drives, or not our run any more
+        with steps.database():
+            hotpath.fenced(steps.guard(claim))
+            programs.keep(Release.objects.get(pk=claim.release_id))
+            Run.objects.filter(pk=claim.run_id).update(program_digest=mine)
     claim.program_digest = mine
 
 
