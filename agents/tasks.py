@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.signals import celeryd_after_setup, worker_process_init, worker_ready, worker_shutting_down
 from django.db import connection
 
+from agents.llm import gateway
+from agents.models import Agent
 from agents.runs import recovery, runner
 from agents.runs.keeper import keeper, serving
 from agents.runs.stopping import LEAVE_AFTER, see_to_it, stopping
@@ -31,20 +34,26 @@ def ring(run_id: UUID, queue: str) -> None:
 def begin() -> None:
     """What a process that drives runs needs besides its drivers."""
     see_to_it(abort=keeper().give_up, leave=keeper().hand_back)
-    take_over_soon()
+    _beside(recovery.release_dead)  # what an earlier life of this worker held need not wait for its leases to end
 
 
-def take_over_soon() -> None:
-    """What an earlier life of this worker held need not wait for its leases to end. Beside the worker's own start: the
-    database may be away, and a forked child that is not up in four seconds is killed."""
+def load_libraries() -> None:
+    """What it takes to ask the models that agents have now, so that no run waits while it is loaded."""
+    in_use = Agent.objects.filter(release__isnull=False).values_list("release__bundle__models", flat=True)
+    gateway.prepare([link for chain in in_use for link in chain or []])
 
-    def take_over() -> None:
+
+def _beside(work: Callable[[], object]) -> None:
+    """Work beside the worker's own start: the database may be away, and a forked child that is not up in four seconds
+    is killed."""
+
+    def do() -> None:
         try:
-            recovery.release_dead()
+            work()
         finally:
             connection.close()
 
-    threading.Thread(target=take_over, name="take over", daemon=True).start()
+    threading.Thread(target=do, name=work.__name__, daemon=True).start()
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
@@ -59,6 +68,7 @@ def live_in_threads(sender: Any, **_: object) -> None:
     """An idle worker shows signs of life too. The parent of forked drivers keeps no thread that a fork would tear."""
     if isinstance(sender.pool, ThreadPool):
         begin()
+        _beside(load_libraries)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -57,8 +57,7 @@ def ask(request: ModelRequest, cancellation: Cancellation) -> ModelReply:
     """
     if cancellation.is_set:
         raise errors.Aborted("Cancelled before a model was asked.", billed=False)
-    if any(link.get("provider") not in NO_LIBRARY for link in [*request.chain, *request.degraded.get("models", [])]):
-        importlib.import_module("agents.llm.providers")  # a second's work, not to be done on everyone's event loop
+    prepare([*request.chain, *request.degraded.get("models", [])])
     call = _Call(request, limits.current())
     try:
         reply = loop.run(call.answer(), cancellation)
@@ -70,6 +69,12 @@ def ask(request: ModelRequest, cancellation: Cancellation) -> ModelReply:
     if settings.RECORD_MODELS and call.said and reply.provider not in NO_LIBRARY:
         recorded.record(settings.RECORD_MODELS, call.offer, call.said)
     return reply
+
+
+def prepare(chain: Sequence[Json]) -> None:
+    """Load what asking one of these takes: a second's work the first time, not to be done on everyone's event loop."""
+    if any(link.get("provider") not in NO_LIBRARY for link in chain):
+        importlib.import_module("agents.llm.providers")
 
 
 @dataclass(frozen=True, slots=True)
