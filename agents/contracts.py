@@ -230,12 +230,18 @@ class Stance(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A gate's answer. `gate` and `reason` are shown to people; `detail` goes to whoever opens the question."""
+    """A gate's answer. `gate` and `reason` are shown to people; `detail` goes to whoever opens the question. Where
+    several agreed, `parts` are their answers and this is what they say together.
+
+    A hold may say in its `detail` what it takes to let the action through: `level` (1 to 4), `votes`, `zone` (green,
+    yellow or red), `sla_minutes`, and the `rule` that asks.
+    """
 
     stance: Stance
     gate: str = ""
     reason: str = ""
     detail: Json = field(default_factory=dict)
+    parts: "Sequence[Verdict]" = ()
 
 
 ALLOW = Verdict(Stance.ALLOW)

@@ -5,28 +5,29 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
+from django.utils import timezone
 
 from agents.audit import log as audit
-from agents.contracts import Action, Verdict
-from approvals import integrity, signals
+from agents.contracts import Action, Stance, Verdict
+from approvals import integrity, signals, terms
 from approvals.models import Approval
+from approvals.terms import Terms
 
 DOUBT = "The worker stopped between the intent and the answer; nobody knows whether this happened."
 
 
 def open_approval(action: Action, verdict: Verdict) -> Approval:
     """Ask a person before an act. The same question again is the same row; one about something else replaces it."""
-    reasons = [{"gate": verdict.gate, "reason": verdict.reason}]
-    return _open(action, kind=Approval.Kind.ACT, reasons=reasons)
+    return _open(action, Approval.Kind.ACT, terms.of(verdict))
 
 
 def open_doubt(action: Action, reason: str = "") -> Approval:
     """Ask a person whether an act happened; of one that was to be taken back, how it goes on, for that `reason`."""
     why = DOUBT if action.compensates is None else f"Not taken back: {reason}"
-    return _open(action, kind=Approval.Kind.IN_DOUBT, reasons=[{"gate": "engine", "reason": why}])
+    return _open(action, Approval.Kind.IN_DOUBT, terms.of(Verdict(Stance.HOLD, "engine", why)))
 
 
-def _open(action: Action, *, kind: Approval.Kind, reasons: list[dict[str, str]]) -> Approval:
+def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
     facts = integrity.bound(action)
     digest = integrity.digest(facts, action.arguments)
     current: Approval | None = Approval.objects.of_step(action.run_id, action.seq).open().select_for_update().first()
@@ -50,9 +51,14 @@ def _open(action: Action, *, kind: Approval.Kind, reasons: list[dict[str, str]])
         digest=digest,
         confidence=action.confidence.value,
         confidence_source=action.confidence.source.value,
-        reasons=reasons,
+        reasons=asked.reasons,
+        level=asked.level,
+        votes_needed=asked.votes,
+        zone=asked.zone,
+        alike=integrity.alike(action, kind, asked.level),
+        due_at=timezone.now() + asked.within,
     )
-    audit.record("approval.requested", about=approval, by=None, reason=reasons[0]["reason"], **links(approval))
+    audit.record("approval.requested", about=approval, by=None, reason=approval.reason, **links(approval))
     signals.approval_opened.send(Approval, **subject(approval))
     return approval
 

@@ -21,7 +21,7 @@ class TierGate:
             return ALLOW
         if action.tier >= MANUAL:
             reason = f"{action.name} is manual (tier 4): the agent prepares it, a person does it and posts the outcome."
-            return Verdict(Stance.HOLD, NAME, reason, {"manual": True})
+            return Verdict(Stance.HOLD, NAME, reason, {"zone": "red"})
         if action.tier < ASSISTED:
             value = action.confidence.value
             how_sure = "not known" if value is None else f"{value:.2f}"

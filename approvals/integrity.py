@@ -41,6 +41,18 @@ def digest(facts: Json, arguments: Json) -> str:
     return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
 
+def alike(action: Action, kind: str, level: int) -> str:
+    """The same for questions that can be decided together: one agent, one tool, the same demands."""
+    what: Json = {
+        "agent": str(action.agent_id),
+        "tool": action.name,
+        "tier": action.tier,
+        "kind": str(kind),
+        "level": level,
+    }
+    return hashlib.sha256(rfc8785.dumps(what)).hexdigest()
+
+
 def require_valid_decision(action: Action) -> None:
     """Refuse to act unless a person let through exactly this. Call in the transaction that writes the intent."""
     approval = Approval.objects.of_step(action.run_id, action.seq).select_for_update().first()

@@ -65,6 +65,13 @@ class Approval(models.Model):
         EXECUTED = "executed"
         FAILED = "failed"
 
+    class Zone(models.TextChoices):
+        """How much harm the act can do."""
+
+        GREEN = "green"
+        YELLOW = "yellow"
+        RED = "red"
+
     HUES: ClassVar[dict[str, str]] = {
         State.OPEN: "wait",
         State.APPROVED: "ok",
@@ -95,10 +102,23 @@ class Approval(models.Model):
     digest = models.CharField(max_length=64, help_text="Of the normalised action that was judged.")
     confidence = models.FloatField(null=True)
     confidence_source = models.CharField(max_length=16, default="unknown")
-    reasons = models.JSONField(default=list, help_text="Who asked for a person and why: [{gate, reason}].")
+    reasons = models.JSONField(default=list, help_text="Who asked for a person and why: [{gate, reason, rule?}].")
+    zone = models.CharField(max_length=6, choices=Zone, default=Zone.YELLOW, db_default=Zone.YELLOW)
+    level = models.PositiveSmallIntegerField(
+        default=1, db_default=1, help_text="L1 to L4: what it takes to let this through."
+    )
+    votes_needed = models.PositiveSmallIntegerField(default=1, db_default=1, help_text="Of different people.")
+    alike = models.CharField(
+        max_length=64, default="", db_default="", help_text="The same for requests that can be decided together."
+    )
 
     requested_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField(default=due_by_default)
+    expires_at = models.DateTimeField(null=True, help_text="From then on nothing lets this through.")
+    claimed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    claimed_until = models.DateTimeField(null=True, help_text="Until when others leave it to whoever claimed it.")
     decided_at = models.DateTimeField(null=True)
     closed_because = models.TextField(blank=True, help_text="Why nobody needs to answer, or why it was not done.")
 
@@ -112,11 +132,19 @@ class Approval(models.Model):
                 | (~Q(state__in=["approved", "edited", "rejected"]) & Q(decided_at__isnull=True)),
                 name="approval_decided_when",
             ),
+            models.CheckConstraint(condition=Q(level__gte=1, level__lte=4), name="approval_level_known"),
+            models.CheckConstraint(condition=Q(votes_needed__gte=1), name="approval_votes_some"),
+            models.CheckConstraint(
+                condition=Q(claimed_by__isnull=True, claimed_until__isnull=True)
+                | Q(claimed_by__isnull=False, claimed_until__isnull=False),
+                name="approval_claim_whole",
+            ),
         ]
         indexes = [
             models.Index(fields=["run", "seq", "-id"], name="approval_step"),
             models.Index(fields=["due_at", "id"], name="approval_queue", condition=Q(state="open")),
             models.Index(fields=["team", "due_at", "id"], name="approval_team_queue", condition=Q(state="open")),
+            models.Index(fields=["team", "alike"], name="approval_alike", condition=Q(state="open")),
             models.Index(fields=["state", "-id"], name="approval_state"),
             models.Index(fields=["team", "-id"], name="approval_team"),
             models.Index(fields=["agent", "-id"], name="approval_agent"),

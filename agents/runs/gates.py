@@ -23,18 +23,19 @@ def pricer() -> Pricer:
 
 def judge(action: Action) -> Verdict:
     """Ask every gate; later ones see the facts of earlier ones. A denial names every gate that agreed with it."""
-    strictest, reasons = ALLOW, []
+    strictest, agreed = ALLOW, []
     for gate in gates():
         verdict = gate.ask(action)
         if verdict.stance == Stance.ALLOW:
             continue
         if verdict.stance > strictest.stance:
-            strictest, reasons = verdict, [verdict.reason]
+            strictest, agreed = verdict, [verdict]
         elif verdict.stance == strictest.stance:
-            reasons.append(verdict.reason)
-    if len(reasons) < 2:
+            agreed.append(verdict)
+    if len(agreed) < 2:
         return strictest
-    return Verdict(strictest.stance, strictest.gate, "; ".join(reasons), strictest.detail)
+    reason = "; ".join(one.reason for one in agreed)
+    return Verdict(strictest.stance, strictest.gate, reason, strictest.detail, tuple(agreed))
 
 
 def admit(action: Action) -> None:

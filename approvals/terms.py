@@ -1,0 +1,44 @@
+"""What it takes to let an action through, out of what the gates said: the strictest of each demand."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from agents.contracts import Json, Verdict
+from approvals.models import SLO, Approval
+
+LEVELS = range(1, 5)
+ZONES = list(Approval.Zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Why a person is asked, and what is demanded: the level, how many votes, within what time; the zone of the act."""
+
+    reasons: list[dict[str, str]]
+    level: int
+    votes: int
+    zone: Approval.Zone
+    within: timedelta
+
+
+def of(verdict: Verdict) -> Terms:
+    """The terms of a hold, whichever gates agreed on it."""
+    parts = verdict.parts or (verdict,)
+    details = [part.detail for part in parts]
+    return Terms(
+        reasons=[_reason(part) for part in parts],
+        level=min(max(_numbers(details, "level"), default=1), LEVELS[-1]),
+        votes=max(_numbers(details, "votes"), default=1),
+        zone=max((Approval.Zone(one["zone"]) for one in details if "zone" in one), key=ZONES.index, default=ZONES[1]),
+        within=min((timedelta(minutes=minutes) for minutes in _numbers(details, "sla_minutes")), default=SLO),
+    )
+
+
+def _reason(part: Verdict) -> dict[str, str]:
+    rule = {"rule": str(part.detail["rule"])} if part.detail.get("rule") else {}
+    return {"gate": part.gate, "reason": part.reason, **rule}
+
+
+def _numbers(details: Iterable[Json], name: str) -> list[int]:
+    return [max(1, int(one[name])) for one in details if one.get(name) is not None]
