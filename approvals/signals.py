@@ -10,3 +10,8 @@ approval_decided = Signal()
 
 approval_superseded = Signal()
 """Nobody needs to answer any more. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
+
+approval_escalated = Signal()
+"""Nobody reacted in time, so it goes to a level. `approval: Approval, level: int` (1 to 4), `targets: Sequence[User |
+Team]` (empty: the team of the approval), `channels: Sequence[str]` (`in_app`, `email`, `webhook`, `slack`, `pagerduty`,
+`opsgenie`; empty: whatever each target takes)."""
