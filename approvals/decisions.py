@@ -1,5 +1,9 @@
-"""Deciding: one verb for pages, API and scripts. Whoever is late or not allowed changes nothing and is told why."""
+"""Deciding: one verb for pages, API and scripts, for one question or many: the same checks, written once. Whoever is
+late or not allowed changes nothing and is told why."""
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +13,7 @@ from django.utils import timezone
 from agents import errors
 from agents.audit import log as audit
 from agents.contracts import Answer, Json
-from agents.models import AuditEntry, Run, User
+from agents.models import AuditEntry, User
 from agents.runs import holds
 from agents.tools import catalogue, invocation
 from approvals import asking, duties, integrity, signals
@@ -23,6 +27,17 @@ BECOMES = {
     Decision.Answer.ABSENT: (Approval.State.APPROVED, "absent"),
 }
 """The state an approval gets, and the kind of answer that the engine gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What somebody answers, to one question or to many at once."""
+
+    by: User
+    answer: str
+    reason: str = ""
+    arguments: Json | None = None
+    outcome: Any = None
 
 
 def decide(
@@ -40,57 +55,87 @@ def decide(
     `arguments` come with *edit*, `outcome` (any JSON) with *outcome*. Raises `Invalid`, `Forbidden` or `Conflict`; the
     last two are kept in the audit log, which is why no transaction around this may undo it.
     """
+    given = Given(by, answer, reason.strip(), arguments, outcome)
     try:
         with transaction.atomic(durable=True):
-            return _decide(approval.pk, answer, reason.strip(), by, request_id, arguments, outcome)
+            (made,) = _decide({approval.pk: request_id}, given)
+            if isinstance(made, errors.DomainError):
+                raise made
+            return made
     except (errors.Forbidden, errors.Conflict) as error:
-        _keep_attempt(approval, answer, error, by=by, request_id=request_id)
+        audit.append([_attempt(approval, given, error, request_id)])
         raise
 
 
-def _keep_attempt(approval: Approval, answer: str, error: errors.DomainError, *, by: User, request_id: UUID) -> None:
+@transaction.atomic
+def decide_many(asked: Mapping[UUID, UUID], given: Given) -> Sequence[Decision | errors.DomainError]:
+    """Answer many open questions in one transaction: to each approval (its key) the decision of the request id beside
+    it, or why it was left as it is. Each is checked as if it were the only one; each run goes on once."""
+    made = _decide(asked, given)
+    left = [(pk, one) for pk, one in zip(asked, made, strict=True) if isinstance(one, errors.DomainError)]
+    approvals = Approval.objects.in_bulk([pk for pk, _ in left])
+    audit.append([_attempt(approvals[pk], given, why, asked[pk]) for pk, why in left if pk in approvals])
+    return made
+
+
+def _attempt(approval: Approval, given: Given, error: errors.DomainError, request_id: UUID) -> AuditEntry:
     denied = isinstance(error, errors.Forbidden)
-    audit.record(
+    return audit.entry(
         "approval.decided",
         about=approval,
-        by=by,
+        by=given.by,
         reason=error.message,
         request_id=request_id,
         outcome=AuditEntry.Outcome.DENIED if denied else AuditEntry.Outcome.FAILED,
-        answer=answer[:40],
+        answer=given.answer[:40],
         **asking.links(approval),
     )
 
 
-def _decide(
-    pk: UUID, answer: str, reason: str, by: User, request_id: UUID, arguments: Json | None, outcome: Any
-) -> Decision:
-    approval = _lock(pk)
-    duties.require(by, approval)
-    if earlier := Decision.objects.select_related("by").filter(request_id=request_id).first():
-        return _same(earlier, approval, by)
+def _decide(asked: Mapping[UUID, UUID], given: Given) -> list[Decision | errors.DomainError]:
+    """Lock, judge each by itself, then write all that passed, at one moment. In the order of `asked`."""
+    approvals, at = _lock(asked), timezone.now()
+    known = Decision.objects.select_related("by").filter(request_id__in=asked.values())
+    earlier = {decision.request_id: decision for decision in known}
+    made: dict[UUID, Decision | errors.DomainError] = {}
+    fresh = []
+    for approval in approvals:
+        request_id = asked[approval.pk]
+        try:
+            duties.require(given.by, approval)
+            if request_id in earlier:
+                made[approval.pk] = _same(earlier[request_id], approval, given.by)
+            else:
+                fresh.append(_judged(approval, given, request_id, at))
+        except errors.DomainError as error:
+            made[approval.pk] = error
+    made |= _store(fresh)
+    return [made.get(pk) or errors.Missing() for pk in asked]
+
+
+def _lock(asked: Collection[UUID]) -> list[Approval]:
+    """The approvals as they are now, kept so to the commit. Runs first: whoever locks both does it so."""
+    holds.lock(set(Approval.objects.filter(pk__in=asked).values_list("run_id", flat=True)))
+    related = ("run__started_by", "agent__owner", "team")
+    found = Approval.objects.select_for_update(of=("self",)).filter(pk__in=asked).select_related(*related)
+    return list(found.order_by("pk"))
+
+
+def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) -> Decision:
+    """The decision that this answer makes, not stored yet; raises what speaks against it."""
     _require_open(approval)
-    chosen = _checked(approval, answer, reason, outcome)
+    chosen, arguments = _checked(approval, given.answer, given.reason, given.outcome), given.arguments
     if chosen == Decision.Answer.EDIT:
         arguments = _edited(approval, arguments)
     elif arguments is not None:
         raise errors.Invalid("`arguments` come with the answer edit only.", field="arguments")
     decision = Decision(
-        approval=approval, by=by, answer=chosen, reason=reason, arguments=arguments, request_id=request_id
+        approval=approval, by=given.by, answer=chosen, reason=given.reason, arguments=arguments, request_id=request_id
     )
-    decision.outcome = outcome if chosen == Decision.Answer.OUTCOME else None
-    _store(approval, decision)
-    holds.answer(approval.run_id, approval.seq, answer=_for_engine(approval, decision))
-    signals.approval_decided.send(Approval, **asking.subject(approval), state=approval.state)
+    decision.outcome = given.outcome if chosen == Decision.Answer.OUTCOME else None
+    decision.at, decision.seconds = at, (at - approval.requested_at).total_seconds()
+    decision.digest = _lets_through(approval, decision)
     return decision
-
-
-def _lock(pk: UUID) -> Approval:
-    """The approval as it is now, kept so to the commit. Run first, then approval: whoever locks both does it so."""
-    Run.objects.select_for_update(of=("self",)).only("pk").get(approvals=pk)
-    related = ("run__started_by", "agent__owner", "team", "release")
-    approval: Approval = Approval.objects.select_for_update(of=("self",)).select_related(*related).get(pk=pk)
-    return approval
 
 
 def _same(earlier: Decision, approval: Approval, by: User) -> Decision:
@@ -152,17 +197,39 @@ def can_check_arguments(tool: str) -> bool:
     return True
 
 
-def _store(approval: Approval, decision: Decision) -> None:
-    """Write answer and question together, and who did it."""
-    decision.at = timezone.now()
-    decision.seconds = (decision.at - approval.requested_at).total_seconds()
-    decision.digest = _lets_through(approval, decision)
-    decision.save(force_insert=True)
-    approval.state, approval.decided_at = BECOMES[Decision.Answer(decision.answer)][0], decision.at
-    if decision.answer == Decision.Answer.OUTCOME:
-        approval.executed = Approval.Executed.EXECUTED
-    approval.save(update_fields=["state", "decided_at", "executed"])
-    audit.record(
+def _store(decisions: Sequence[Decision]) -> dict[UUID, Decision | errors.DomainError]:
+    """Tell the engine, write answers and questions together, and who did it. What the engine no longer asks is left."""
+    if not decisions:
+        return {}
+    places = {(one.approval.run_id, one.approval.seq): one for one in decisions}
+    taken = holds.answer_many({place: _for_engine(one.approval, one) for place, one in places.items()})
+    fresh = [one for place, one in places.items() if place in taken]
+    Decision.objects.bulk_create(fresh)
+    _close(fresh)
+    audit.append(map(_entry, fresh))
+    for one in fresh:
+        signals.approval_decided.send(Approval, **asking.subject(one.approval), state=one.approval.state)
+    late = errors.Conflict("This step is no longer waiting for an answer.")
+    return {one.approval_id: one if place in taken else late for place, one in places.items()}
+
+
+def _close(decisions: Sequence[Decision]) -> None:
+    """The questions are no longer open. They got one answer at one moment."""
+    if not decisions:
+        return
+    chosen = Decision.Answer(decisions[0].answer)
+    fields: dict[str, Any] = {"state": BECOMES[chosen][0], "decided_at": decisions[0].at}
+    if chosen == Decision.Answer.OUTCOME:
+        fields["executed"] = Approval.Executed.EXECUTED
+    Approval.objects.filter(pk__in=[one.approval_id for one in decisions]).update(**fields)
+    for decision in decisions:
+        for name, value in fields.items():
+            setattr(decision.approval, name, value)
+
+
+def _entry(decision: Decision) -> AuditEntry:
+    approval = decision.approval
+    return audit.entry(
         "approval.decided",
         about=approval,
         by=decision.by,

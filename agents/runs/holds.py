@@ -1,28 +1,70 @@
-"""Answering a held or doubted step: the answer is stored with the step, and the run goes on when nothing else is
-open."""
+"""Answering held or doubted steps: the answer is stored with the step, and a run goes on when nothing else of it is
+open. One answer or many at once: each run is woken once."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from agents import errors, signals
 from agents.contracts import Answer
-from agents.models import Run, Step
-from agents.runs import delegating, hotpath
+from agents.models import Run
+from agents.runs import hotpath
+
+Place = tuple[UUID, int]
+"""A step: its run and its seq."""
+
+STORE = """
+-- Answers of people, each to a step that still waits for one.
+UPDATE agents_step s SET answer = given.answer
+FROM unnest(%(runs)s::uuid[], %(seqs)s::int[], %(answers)s::jsonb[]) AS given(run, seq, answer)
+WHERE s.run_id = given.run AND s.seq = given.seq AND s.state IN ('held', 'in_doubt') AND s.answer IS NULL
+RETURNING s.run_id, s.seq
+"""
+
+WAKE = """
+-- Runs that waited for nothing but these answers. The token: whoever drove one before can change nothing any more.
+UPDATE agents_run r SET state = 'queued', changed_at = now(), lease_token = lease_token + 1, waiting_for = '',
+    waits = '', rings = 0, rung_at = NULL
+WHERE r.id = ANY(%(runs)s) AND r.state = 'waiting'
+  AND NOT EXISTS (SELECT 1 FROM agents_step s WHERE s.run_id = r.id AND s.answer IS NULL
+                  AND (s.state IN ('held', 'in_doubt') OR (s.kind = 'delegate' AND s.state = 'intended')))
+RETURNING r.id, r.agent_id
+"""
 
 
-@transaction.atomic
 def answer(run_id: UUID, seq: int, *, answer: Answer) -> None:
     """Store a person's answer and wake the run. A paused run keeps it until it is resumed. Who may answer is the
     caller's rule."""
-    run = Run.objects.select_for_update(of=("self",)).get(pk=run_id)
-    stored = hotpath.plain(asdict(answer))
-    open_states = [Step.State.HELD, Step.State.IN_DOUBT]
-    if not Step.objects.filter(run=run, seq=seq, state__in=open_states, answer__isnull=True).update(answer=stored):
+    if not answer_many({(run_id, seq): answer}):
         raise errors.Conflict("This step is no longer waiting for an answer.")
-    still_open = Step.objects.filter(run=run, state__in=open_states, answer__isnull=True).exists()
-    if run.state == Run.State.WAITING and not still_open and not delegating.awaited(run.pk).exists():
-        run.move(to=Run.State.QUEUED, waiting_for="", waits="", rings=0, rung_at=None)
-        signals.run_ready.send(Run, run_id=run.pk, queue=Run.Queue.CONTROL)
-        signals.run_changed.send(Run, run_id=run.pk, agent_id=run.agent_id, state=run.state)
+
+
+@transaction.atomic
+def answer_many(answers: Mapping[Place, Answer]) -> set[Place]:
+    """Store answers to steps of any runs and wake each run that waits for nothing else, once. What comes back are the
+    steps that took theirs; the others no longer waited for one."""
+    runs = {run_id for run_id, _ in answers}
+    lock(runs)
+    given: dict[str, Any] = {
+        "runs": [run_id for run_id, _ in answers],
+        "seqs": [seq for _, seq in answers],
+        "answers": [hotpath.to_json(asdict(one)) for one in answers.values()],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(STORE, given)
+        stored: set[Place] = set(cursor.fetchall())
+        cursor.execute(WAKE, {"runs": list({run_id for run_id, _ in stored})})
+        woken = cursor.fetchall()
+    for run_id, agent_id in woken:
+        signals.run_ready.send(Run, run_id=run_id, queue=Run.Queue.CONTROL)
+        signals.run_changed.send(Run, run_id=run_id, agent_id=agent_id, state=Run.State.QUEUED)
+    return stored
+
+
+def lock(runs: set[UUID]) -> None:
+    """Keep runs as they are to the commit. Younger ones first: a run that ends is locked before the one that it was
+    delegated by, so whoever locks several does it in that order."""
+    list(Run.objects.select_for_update(of=("self",)).filter(pk__in=runs).order_by("-pk").values_list("pk"))
