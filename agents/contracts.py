@@ -234,7 +234,8 @@ class Verdict:
     several agreed, `parts` are their answers and this is what they say together.
 
     A hold may say in its `detail` what it takes to let the action through: `level` (1 to 4), `votes`, `zone` (green,
-    yellow or red), `sla_minutes`, and the `rule` that asks.
+    yellow or red), `sla_minutes`, and the `rule` that asks. One that only says `window_s` asks nobody: the action goes
+    ahead after that many seconds unless somebody stops it.
     """
 
     stance: Stance

@@ -16,6 +16,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/pause/", runs.pause, name="run-pause"),
     path("runs/<uuid:run_id>/resumption/", runs.resumption, name="run-resumption"),
     path("runs/<uuid:run_id>/cancellation/", runs.cancellation, name="run-cancellation"),
+    path("runs/<uuid:run_id>/steps/<int:seq>/stop/", runs.stop, name="step-stop"),
     path("runs/<uuid:run_id>/pin/", runs.pin, name="run-pin"),
     path("runs/<uuid:run_id>/overrides/", overrides.run_overrides, name="run-overrides"),
     path("runs/<uuid:run_id>/overrides/reversion/", overrides.run_reversion, name="run-override-reversion"),

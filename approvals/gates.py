@@ -5,10 +5,11 @@ a reviewer. Whatever a person was asked about, for whatever reason, is verified 
 """
 
 from agents.contracts import ALLOW, Action, Stance, Tier, Verdict
+from agents.runs import windows
 from approvals import integrity
 
-NAME, UNSURE = "tier", "confidence"
-ASSISTED, MANUAL = int(Tier.ASSISTED), int(Tier.MANUAL)
+NAME, UNSURE, WINDOW = "tier", "confidence", "window"
+SUPERVISED, ASSISTED, MANUAL = int(Tier.SUPERVISED), int(Tier.ASSISTED), int(Tier.MANUAL)
 
 
 class TierGate:
@@ -18,7 +19,7 @@ class TierGate:
     def ask(self, action: Action) -> Verdict:
         """Allow what an agent may do alone; hold the rest."""
         if not needs_person(action):
-            return ALLOW
+            return announced(action)
         if action.tier >= MANUAL:
             reason = f"{action.name} is manual (tier 4): the agent prepares it, a person does it and posts the outcome."
             return Verdict(Stance.HOLD, NAME, reason, {"zone": "red"})
@@ -35,6 +36,16 @@ class TierGate:
         """Refuse what needs a person and has none, or has one who agreed to something else."""
         if action.answer is not None or needs_person(action):
             integrity.require_valid_decision(action)
+
+
+def announced(action: Action) -> Verdict:
+    """At tier 2 an agent acts alone; where its tool asks for it, people see the act coming and may stop it."""
+    seconds = action.facts.get(windows.SECONDS)
+    is_supervised = action.tier == SUPERVISED and action.writes and action.compensates is None
+    if not (seconds and is_supervised) or action.facts.get(windows.PASSED) or action.environment == "sandbox":
+        return ALLOW
+    reason = f"{action.name} is supervised (tier 2): it happens in {seconds:g} s unless somebody stops it."
+    return Verdict(Stance.HOLD, WINDOW, reason, {windows.LENGTH: seconds})
 
 
 def needs_person(action: Action) -> bool:

@@ -198,3 +198,18 @@ def book(context: ToolContext) -> dict[str, Any]:
 def call(context: ToolContext) -> dict[str, Any]:
     """Call, as the mood is; twice is twice."""
     return _meet(context, "call")
+
+
+@tool(
+    "test.mail",
+    tier=2,
+    writes=True,
+    idempotent=True,
+    stop_window=timedelta(seconds=45),
+    says=lambda to: f"Write to {to}",
+    touches=lambda to: [Touched("customer", to)],
+)
+def mail(context: ToolContext, to: str) -> dict[str, Any]:
+    """Write to somebody, a little later."""
+    effects.append(("mail", context.idempotency_key))
+    return {"sent": to}

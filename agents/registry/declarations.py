@@ -36,6 +36,7 @@ class Declaration:
     idempotent: bool
     compensation: str
     undoable_for: timedelta | None
+    stop_window: timedelta | None
     timeout: timedelta | None
     source: str
     says_what_it_does: bool
@@ -55,6 +56,8 @@ class Declaration:
             "compensation": self.compensation,
             "undoable_for_s": self.undoable_for.total_seconds() if self.undoable_for else None,
             "timeout_s": self.timeout.total_seconds() if self.timeout else None,
+            # Only where there is one: the digests of releases that know of none stay what they are.
+            **({"stop_window_s": self.stop_window.total_seconds()} if self.stop_window else {}),
         }
 
 

@@ -14,7 +14,7 @@ from agents import errors
 from agents.keyset import cut
 from agents.models import Agent, Control, Release, Run, Step, StepPayload, User
 from agents.registry.api import Environment, agents_named, visible_agent
-from agents.runs import interventions, pinning, starting
+from agents.runs import interventions, pinning, starting, windows
 from agents.runs.shapes import (
     ControlOut,
     Queue,
@@ -170,6 +170,15 @@ def pin_run(request: ActorRequest, run_id: UUID, body: PinIn) -> ControlOut:
     """Its own release, or the agent's live one."""
     run = visible_run(request.actor, run_id)
     return ControlOut.of(pinning.pin(run, by=request.actor, **body.as_verb()), run=run)
+
+
+@runs.post(
+    "/{run_id}/steps/{seq}/stop", response=ControlOut, operation_id="stop_step", summary="Stop an act that is announced"
+)
+def stop_step(request: ActorRequest, run_id: UUID, seq: int, body: Asked) -> ControlOut:
+    """It does not happen; the agent is told why and goes on."""
+    run = visible_run(request.actor, run_id)
+    return ControlOut.of(windows.stop(run, seq, by=request.actor, **body.as_verb()), run=run)
 
 
 @freezes.post("/{slug}/freeze", response=ControlOut, operation_id="freeze_agent", summary="Freeze an agent")

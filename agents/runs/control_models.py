@@ -21,6 +21,7 @@ class Control(models.Model):
         THAW = "thaw"
         KEEP = "keep", "go on with its release"
         MOVE = "move", "move to the live release"
+        STOP = "stop", "stop an act that was announced"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     run = models.ForeignKey(Run, null=True, on_delete=models.CASCADE, related_name="controls")

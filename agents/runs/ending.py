@@ -13,7 +13,7 @@ from agents.audit import log as audit
 from agents.audit.transactions import CurrentXidNumber
 from agents.contracts import Answer, Finish, Json, Wait
 from agents.models import Control, Run, Step
-from agents.runs import compensating, delegating, hotpath, lease, performing, retrying, steps
+from agents.runs import compensating, delegating, holds, hotpath, lease, performing, retrying, steps
 from agents.runs.lease import Claim, Held
 from agents.runs.steps import Planned
 
@@ -165,7 +165,7 @@ def wait_for_open_steps(claim: Claim) -> bool:
         steps.heed(claim, hotpath.fenced(steps.guard(claim)))
         if claim.asked or claim.frozen:
             return False
-        asked = Step.objects.filter(run_id=claim.run_id, state__in=["held", "in_doubt"], answer__isnull=True)
+        asked = holds.questions(claim.run_id)
         unanswered, below = set(asked.values_list("state", flat=True)), delegating.awaited(claim.run_id).count()
         later = [held for held in claim.open.values() if held.due_at]
         soonest = min(later, key=lambda held: held.due_at or steps.now(), default=None)
@@ -184,6 +184,8 @@ def awaited(unanswered: set[str], soonest: Held | None) -> Run.Waits:
         return Run.Waits.DOUBT
     if unanswered or soonest is None:
         return Run.Waits.APPROVAL
+    if soonest.state == "held":
+        return Run.Waits.WINDOW
     return retrying.waits_for(soonest.error_class)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 
 from agents import errors, signals
 from agents.contracts import Answer
-from agents.models import Run
+from agents.models import Run, Step
 from agents.runs import hotpath
 
 Place = tuple[UUID, int]
@@ -30,7 +31,8 @@ UPDATE agents_run r SET state = 'queued', changed_at = now(), lease_token = leas
     waits = '', rings = 0, rung_at = NULL
 WHERE r.id = ANY(%(runs)s) AND r.state = 'waiting'
   AND NOT EXISTS (SELECT 1 FROM agents_step s WHERE s.run_id = r.id AND s.answer IS NULL
-                  AND (s.state IN ('held', 'in_doubt') OR (s.kind = 'delegate' AND s.state = 'intended')))
+                  AND (s.state = 'in_doubt' OR (s.state = 'held' AND s.due_at IS NULL)
+                       OR (s.kind = 'delegate' AND s.state = 'intended')))
 RETURNING r.id, r.agent_id
 """
 
@@ -40,6 +42,12 @@ def answer(run_id: UUID, seq: int, *, answer: Answer) -> None:
     caller's rule."""
     if not answer_many({(run_id, seq): answer}):
         raise errors.Conflict("This step is no longer waiting for an answer.")
+
+
+def questions(run_id: UUID) -> QuerySet[Step]:
+    """Steps of a run that a person must answer first. One that is announced goes ahead by itself."""
+    asked: QuerySet[Step] = Step.objects.filter(run_id=run_id, answer__isnull=True)
+    return asked.filter(Q(state=Step.State.HELD, due_at=None) | Q(state=Step.State.IN_DOUBT))
 
 
 @transaction.atomic

@@ -55,6 +55,7 @@ def permissions(run: Run, actor: User) -> dict[str, Any]:
     may = actor.may(Permission.STEER, run.team_id)
     return {
         "may_steer": may,
+        "may_stop": may or actor.may(Permission.DECIDE, run.team_id),
         "why_not": "" if may else f"Steering takes the role operator in {run.team}.",
         "overrides_url": reverse("agents:run-overrides", args=[run.pk]),
         **overridden.may(run, actor),
@@ -167,9 +168,10 @@ def _step(run: Run, step: Step | None, shown: story.Window) -> dict[str, Any]:
 
 
 def is_asked(step: Step) -> bool:
-    """Whether a person was asked about a step, or is now; a delegated run answers without anybody."""
-    is_answered = bool(step.answer) and step.kind != Step.Kind.DELEGATE
-    return is_answered or step.state in {Step.State.HELD, Step.State.IN_DOUBT}
+    """Whether a person was asked about a step, or is now; a delegated run answers without anybody, and an act that is
+    only announced asks nobody."""
+    is_answered = bool(step.answer and step.answer.get("approval_id"))
+    return is_answered or (step.state in {Step.State.HELD, Step.State.IN_DOUBT} and not step.is_announced)
 
 
 def _beside(run: Run, step: Step) -> dict[str, int | None]:

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from agents import errors
 from agents.contracts import UNKNOWN, Action, AskModel, Delegate, Json, UseTool
 from agents.llm import estimates
-from agents.runs import hotpath
+from agents.runs import hotpath, windows
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
 from agents.tools import catalogue, invocation
@@ -122,6 +122,8 @@ def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | t
         failure = Result("failed", error_class="invalid_arguments", error=error.message)
         return Planned(seq, turn, ask, action, spec), failure
     action = act(claim, seq, "tool", spec.name, arguments, tier=tier, writes=spec.writes, ask=ask)
+    if spec.stop_window:
+        action.facts[windows.SECONDS] = spec.stop_window.total_seconds()
     if threshold := bundle.get("thresholds"):
         action.facts["confidence_threshold"] = threshold.get("confidence")
     try:

@@ -30,6 +30,7 @@ from agents.runs import (
     programs,
     steps,
     tuning,
+    windows,
 )
 from agents.runs.keeper import keeper
 from agents.runs.lease import Claim
@@ -176,18 +177,21 @@ class Driver:
         fresh, ready = self.sort_out(start, asked)
         if self.stopped:
             return True
-        held = []
+        held: list[tuple[Planned, Verdict]] = []
+        announced: list[tuple[Planned, Verdict]] = []
         for step in fresh:
             verdict = gates.judge(step.action)
             if verdict.stance == Stance.DENY:
                 refusal = Result("refused", error=verdict.reason, gate=verdict.gate, gate_reason=verdict.reason)
                 steps.refuse(self.claim, step, refusal)
             elif verdict.stance == Stance.HOLD:
-                held.append((step, verdict))
+                (announced if windows.announces(verdict) else held).append((step, verdict))
             else:
                 ready.append(step)
         if held:
             steps.hold(self.claim, held)
+        if announced:
+            windows.announce(self.claim, announced)
         for step in sorted(ready, key=lambda step: step.seq):
             if self.is_wanted():
                 break
@@ -246,7 +250,7 @@ class Driver:
         if stored.state == "intended":
             return None if stored.due_at and stored.due_at > steps.now() else self.try_again(step)
         if stored.answer is None:
-            return None
+            return self.go_ahead(step) if stored.state == "held" and stored.due_at else None
         answer = Answer(**stored.answer)
         action = replace(step.action, answer=answer)
         if step.ask.recorded and answer.kind != "approved":
@@ -266,6 +270,18 @@ class Driver:
             steps.outcome(self.claim, replace(step, action=action), handing.in_place_of_model(answer))
             return None
         steps.close(self.claim, replace(step, action=action), answer)
+        return None
+
+    def go_ahead(self, step: Planned) -> Planned | None:
+        """What was announced and nobody has stopped, once its moment has come and the gates still allow it."""
+        stored = self.claim.open[step.seq]
+        if stored.due_at is None or stored.due_at > steps.now():
+            return None
+        step = replace(step, action=windows.passed(step.action))
+        verdict = gates.judge(step.action)
+        if verdict.stance == Stance.ALLOW:
+            return step
+        self.stop_trying(step, verdict)
         return None
 
     def is_repeatable(self, step: Planned) -> bool:
@@ -302,7 +318,7 @@ class Driver:
             return None
         if stored.answer:
             action = replace(action, answer=Answer(**stored.answer), tier=max(action.tier, stored.tier or 0))
-        elif (verdict := gates.judge(action)).stance != Stance.ALLOW:
+        elif (verdict := gates.judge(windows.passed(action))).stance != Stance.ALLOW:
             self.stop_trying(replace(step, action=action), verdict)
             return None
         return replace(step, action=action, attempt=step.attempt + 1)

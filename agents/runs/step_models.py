@@ -115,6 +115,11 @@ class Step(models.Model):
         return f"step {self.seq} · {self.name}"
 
     @property
+    def is_announced(self) -> bool:
+        """Whether it goes ahead by itself at `due_at` unless somebody stops it."""
+        return self.state == self.State.HELD and self.due_at is not None and self.answer is None
+
+    @property
     def hue(self) -> str:
         """The colour class of this state."""
         return self.HUES[self.state]

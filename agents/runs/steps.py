@@ -264,6 +264,11 @@ def touched(claim: Claim, step: Planned) -> list[Touch]:
     ]
 
 
+def fenced(claim: Claim) -> tuple[Any, ...]:
+    """The same, or the news that the run is no longer ours."""
+    return hotpath.fenced(guard(claim))
+
+
 def guard(claim: Claim) -> tuple[Any, ...] | None:
     """Lock the run to the end of this transaction, if it is still ours; what people want of it."""
     return hotpath.within(hotpath.GUARD, {"run": claim.run_id, "token": claim.token, "silence": hotpath.SILENCE})

@@ -180,6 +180,12 @@ def sentence(step: Step, payload: StepPayload | None, *, is_recorded: bool = Fal
 def _fate(step: Step) -> tuple[str, str, str]:
     """Hue, lead and tail of an act, or of a read that went wrong."""
     why = step.error or step.gate_reason
+    if step.is_announced and step.due_at:
+        return (
+            "held",
+            "Announced: ",
+            f"It happens at {timezone.localtime(step.due_at):%H:%M:%S} unless somebody stops it.",
+        )
     if step.due_at:
         return "held", "Will try again: ", again(step)
     return {

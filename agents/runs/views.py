@@ -14,7 +14,7 @@ from django_htmx.middleware import HtmxDetails
 from agents import errors
 from agents.keyset import Cut, cut
 from agents.models import Agent, Permission, Run, User
-from agents.runs import downloads, finding, interventions, page, pinning
+from agents.runs import downloads, finding, interventions, page, pinning, windows
 
 ROWS = 50
 FRAGMENTS = {
@@ -112,6 +112,16 @@ def pin(request: Request, run_id: UUID) -> HttpResponse:
     found = get_object_or_404(Run.objects.visible_to(request.actor), pk=run_id)
     pinning.pin(found, to=request.POST.get("to", ""), by=request.actor, **steering(request.POST))
     return _steered(request, found)
+
+
+@require_POST
+def stop(request: Request, run_id: UUID, seq: int) -> HttpResponse:
+    """Stop an act that was announced."""
+    found = get_object_or_404(Run.objects.visible_to(request.actor).select_related("agent", "team"), pk=run_id)
+    windows.stop(found, seq, by=request.actor, **steering(request.POST))
+    if not request.htmx:
+        return redirect("agents:run", run_id=found.pk)
+    return trigger_client_event(HttpResponse(), "toast", {"hue": "ok", "text": "Stopped: it does not happen."})
 
 
 def steering(posted: Mapping[str, str]) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def tool(
     idempotent: bool = False,
     compensation: str = "",
     undoable_for: timedelta | None = None,
+    stop_window: timedelta | None = None,
     timeout: timedelta | None = TIMEOUT,
     says: Says | None = None,
     touches: Touches | None = None,
@@ -66,15 +67,18 @@ def tool(
 ) -> Callable[[Function], Function]:
     """Declare a function as a tool; the function itself stays as it is.
 
-    `tier` 1–4 is how far an agent may go alone; a release may be stricter, and milder down to `floor`. `sandbox` takes
-    what the tool takes and is called in its place where acts are only simulated. Raises `TypeError` for a signature
-    that no model could fill in, `errors.Conflict` for a name that is taken.
+    `tier` 1–4 is how far an agent may go alone; a release may be stricter, and milder down to `floor`. At tier 2 an act
+    is announced for the length of `stop_window` before it happens, and anybody who steers or decides may stop it.
+    `sandbox` takes what the tool takes and is called in its place where acts are only simulated.
+
+    Raises `TypeError` for a signature that no model could fill in, `errors.Conflict` for a name that is taken.
     """
 
     told = {"says": says, "touches": touches, "preview": preview}
     terms = {
         "tier": tier, "floor": tier if floor is None else floor, "writes": writes, "idempotent": idempotent,
-        "compensation": compensation, "undoable_for": undoable_for, "timeout": timeout, "sandbox": sandbox,
+        "compensation": compensation, "undoable_for": undoable_for, "stop_window": stop_window, "timeout": timeout,
+        "sandbox": sandbox,
     }  # fmt: skip
 
     def declare(function: Function) -> Function:
