@@ -15,6 +15,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Permission, Release, Run, Team, TeamOwnedQuerySet, User
+from approvals.learning.models import Look as Look  # each feature keeps its own nouns; Django finds them here
 
 SLO = timedelta(minutes=15)
 """How long a question may wait before it is late. Lateness is shown; it never decides anything."""

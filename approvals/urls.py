@@ -3,11 +3,14 @@
 from django.urls import URLPattern, URLResolver, path
 
 from approvals import views
+from approvals.learning import views as learning
 
 app_name = "approvals"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.approvals, name="approvals"),
     path("count/", views.count, name="count"),
+    path("labels/", learning.labels, name="labels"),
+    path("labels.jsonl", learning.labels_jsonl, name="labels-jsonl"),
     path("step/<uuid:run_id>/<int:seq>/", views.step, name="step"),
     path("<uuid:approval_id>/", views.approval, name="approval"),
     path("<uuid:approval_id>/decision/", views.decision, name="decision"),

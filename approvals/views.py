@@ -17,6 +17,7 @@ from agents.models import Run, User
 from approvals import forms, queue
 from approvals import question as questions
 from approvals.decisions import decide
+from approvals.learning import looks
 from approvals.models import SLO, Approval
 from approvals.queue import Filters
 
@@ -106,6 +107,8 @@ def _selected(wanted: str, rows: Sequence[Approval]) -> UUID | None:
 def _shown(found: Approval, user: User, *, place: str, carried: str) -> dict[str, Any]:
     """What the fragment `question` shows. `carried` are the filters of the list that it stands in."""
     asked = questions.brief(found, user)
+    if found.is_open and not asked.refusal:
+        looks.note(found, asked.story, by=user)
     return {"question": asked, "place": place, "carried": carried, "slo": SLO, "now": timezone.now()}
 
 

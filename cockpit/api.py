@@ -32,6 +32,7 @@ from agents.registry.api import router as agents
 from agents.runs import override_api as overrides
 from agents.runs.api import freezes, runs
 from approvals.api import router as approvals
+from approvals.learning import api as learning
 from cockpit import refusals
 from cockpit.fleet_api import router as fleet
 from finops.api import router as costs
@@ -295,6 +296,7 @@ for _prefix, _routers in {
     "/agents": [agents, freezes, overrides.of_agents],
     "/fleet": [fleet],
     "/approvals": [approvals],
+    "/labels": [learning.labels],
     "/costs": [costs],
     "/audit": [audit],
 }.items():

@@ -218,12 +218,14 @@ LISTS = {
     "run": "/runs/{run_id}/",
     "approvals": "/approvals/",
     "approval": "/approvals/{approval_id}/",
+    "labels": "/approvals/labels/",
     "costs": "/costs/",
     "audit": "/audit/",
     "api runs": "/api/v1/runs",
     "api steps": "/api/v1/runs/{run_id}/steps",
     "api agents": "/api/v1/agents",
     "api approvals": "/api/v1/approvals",
+    "api labels": "/api/v1/labels",
     "api costs": "/api/v1/costs",
     "api audit": "/api/v1/audit",
     "api fleet": "/api/v1/fleet",
@@ -235,6 +237,13 @@ def _fill(samples: dict[str, Any]) -> None:
     agent = Agent.objects.get(slug=samples["slug"])
     books.spend(agent, run_id=samples["run_id"], at=timezone.now())
     stage.minute(agent)
+    _decide(agent, "first")
+
+
+def _decide(agent: Agent, name: str) -> None:
+    """A decision, by somebody of that agent's team."""
+    judge = factories.person(name, Role.REVIEWER, of=agent.team)
+    questions.settle(questions.held(questions.run(by=agent, state=Run.State.PAUSED)), by=judge)
 
 
 def _more(samples: dict[str, Any], olga: User) -> None:
@@ -246,6 +255,7 @@ def _more(samples: dict[str, Any], olga: User) -> None:
         asked = questions.held(questions.run(by=other, started_by=mate))
         books.spend(other, run_id=asked.run_id, at=timezone.now())
         stage.minute(other)
+        _decide(other, f"judge{number}")
         factories.step(run, seq=10 + number, kind="model", name="sim-small", says="")
 
 

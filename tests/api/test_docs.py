@@ -108,6 +108,7 @@ def test_the_examples_have_every_field_that_an_answer_has(schema: dict[str, Any]
         "GET /agents": "AgentItem",
         "GET /fleet": "FleetOut",
         "GET /approvals": "ApprovalOut",
+        "GET /labels": "LabelOut",
         "GET /costs": "CostsOut",
         "GET /audit": "EntryOut",
         "GET /audit/sealing": "SealingOut",

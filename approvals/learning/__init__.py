@@ -1,0 +1,1 @@
+"""What decisions teach: labels, calibration, autonomy that is earned and lost, how reviewers review."""

@@ -1,0 +1,42 @@
+"""What came true of an act that a person judged: the one definition that labels, calibration and autonomy share.
+
+Right is what was let through as it stood and never taken back. Wrong is what was changed, refused, or taken back later.
+All else says nothing about the agent: what people do themselves, doubts after a crash, acts that take others back, and
+questions that asked about no act.
+"""
+
+from django.db.models import Exists, OuterRef, Q
+
+from agents.models import Step
+from approvals.models import Approval, ApprovalQuerySet, Decision
+
+RIGHT, WRONG = frozenset({Decision.Answer.APPROVE}), frozenset({Decision.Answer.EDIT, Decision.Answer.REJECT})
+JUDGING = frozenset({Approval.Kind.ACT, Approval.Kind.SAMPLE})
+MANUAL = 4
+
+
+def taken_back(of: str = "") -> Exists:
+    """Whether the act of an approval, `of` the row at hand, was taken back."""
+    step = Step.objects.filter(run_id=OuterRef(f"{of}run_id"), compensates=OuterRef(f"{of}seq"), state=Step.State.DONE)
+    return Exists(step)
+
+
+def judged(found: ApprovalQuerySet) -> ApprovalQuerySet:
+    """Those of them that say whether an agent was right, with `is_taken_back`; which then lies in `RIGHTLY`."""
+    about_acts = found.filter(state__in=Approval.DECIDED, kind__in=JUDGING, tier__lt=MANUAL)
+    plain = about_acts.exclude(bound__kind="model").exclude(bound__has_key="compensates")
+    counted: ApprovalQuerySet = plain.annotate(is_taken_back=taken_back())
+    return counted
+
+
+RIGHTLY = Q(state=Approval.State.APPROVED, is_taken_back=False)
+"""Of what `judged` found: those in which the agent was right."""
+
+
+def was_right(decision: Decision, *, is_taken_back: bool) -> bool | None:
+    """The same of a single decision; None where it does not say."""
+    asked = decision.approval
+    is_act = asked.kind in JUDGING and not asked.is_manual and asked.bound.get("kind") != "model"
+    if not is_act or asked.compensates is not None or decision.answer not in RIGHT | WRONG:
+        return None
+    return decision.answer in RIGHT and not is_taken_back

@@ -1,0 +1,47 @@
+"""The pages of what decisions teach: labels."""
+
+from collections.abc import Iterator
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from agents.audit import log as audit
+from agents.keyset import cut
+from agents.models import User
+from agents.registry.api import agents_named
+from approvals.learning import labels as lessons
+
+ROWS = 50
+
+
+class PersonRequest(HttpRequest):
+    """A request of somebody signed in."""
+
+    actor: User
+
+
+@require_safe
+def labels(request: PersonRequest) -> HttpResponse:
+    """What decisions teach, the newest first."""
+    agent = request.GET.get("agent", "")
+    named = agents_named(request.actor, [agent]) if agent else []
+    page = cut(
+        lessons.decisions(request.actor, agents=named), key="-id", limit=ROWS, cursor=request.GET.get("cursor", "")
+    )
+    context = {"rows": lessons.labelled(page.rows), "next_cursor": page.next_cursor, "agent": agent}
+    return render(request, "approvals/learning/labels.html", context)
+
+
+@require_safe
+def labels_jsonl(request: PersonRequest) -> StreamingHttpResponse:
+    """All of them as a file, one JSON object a line. Kept in the audit log: it holds what people and agents wrote."""
+    agent = request.GET.get("agent", "")
+    named = agents_named(request.actor, [agent]) if agent else []
+    found = lessons.decisions(request.actor, agents=named)
+    lines: Iterator[str] = map(lessons.line, lessons.every(found))
+    audit.record("labels.exported", about=audit.Subject("labels", agent or "all", "labels"), by=request.actor)
+    name = f"labels{f'-{agent}' if agent else ''}-{timezone.now():%Y-%m-%d}.jsonl"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingHttpResponse(lines, content_type="application/jsonl; charset=utf-8", headers=headers)
