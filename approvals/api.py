@@ -26,6 +26,7 @@ from agents.wire import (
     Words,
     one_of,
 )
+from approvals import voting
 from approvals.decisions import decide
 from approvals.models import Approval, Decision
 
@@ -52,6 +53,14 @@ class DecisionOut(Out):
     def of(cls, decision: Decision) -> Self:
         """From its row."""
         return cls.taken_from(decision, by=decision.by.username)
+
+
+class VoteOut(Out):
+    """One of the votes that it takes, for the act as it stands now."""
+
+    by: str
+    answer: Answer
+    at: Moment
 
 
 class ReasonOut(Out):
@@ -81,6 +90,11 @@ class ApprovalOut(Out):
     confidence: ConfidenceOut
     reasons: list[ReasonOut]
     answers: list[Answer]
+    level: int
+    votes_needed: int
+    votes: list[VoteOut]
+    edited_arguments: dict[str, Any] | None
+    digest: str
     requested_at: Moment
     due_at: Moment
     decided_at: Moment | None
@@ -89,7 +103,10 @@ class ApprovalOut(Out):
 
     @classmethod
     def of(cls, approval: Approval, decisions: Sequence[Decision]) -> Self:
-        """With what may be answered while it is open, and the answer once there is one."""
+        """With what may be answered while it is open, the votes there are, and the answer once there is one."""
+        ballot = voting.ballot(approval, decisions)
+        votes = [VoteOut.taken_from(vote, by=vote.by.username) for vote in ballot.given]
+        decided = decisions[-1] if decisions and approval.state in Approval.DECIDED else None
         return cls.taken_from(
             approval,
             run=approval.run_id,
@@ -98,7 +115,10 @@ class ApprovalOut(Out):
             team=approval.team.slug,
             confidence=ConfidenceOut.of(approval),
             answers=list(approval.answers) if approval.is_open else [],
-            decision=DecisionOut.of(decisions[-1]) if decisions else None,
+            votes=votes,
+            edited_arguments=ballot.arguments,
+            digest=ballot.digest,
+            decision=DecisionOut.of(decided) if decided else None,
         )
 
 
@@ -112,12 +132,13 @@ class ApprovalFilters(Filters):
 
 
 class DecisionIn(Body):
-    """An answer. `arguments` come with *edit*, `outcome` with *outcome*."""
+    """An answer. `arguments` come with *edit*, `outcome` with *outcome*; `digest` is of what was seen."""
 
     answer: Answer
     reason: str = ""
     arguments: dict[str, Any] | None = None
     outcome: Any = None
+    digest: str = ""
     request_id: UUID | None = None
 
 
@@ -156,6 +177,7 @@ def decide_approval(request: ActorRequest, approval_id: UUID, body: DecisionIn) 
         request_id=body.request_id or uuid7(),
         arguments=body.arguments,
         outcome=body.outcome,
+        digest=body.digest,
     )
     return _whole([_visible(request.actor, approval_id)])[0]
 

@@ -16,7 +16,7 @@ from agents.contracts import Answer, Json
 from agents.models import AuditEntry, User
 from agents.runs import holds
 from agents.tools import catalogue, invocation
-from approvals import asking, duties, integrity, signals
+from approvals import asking, duties, integrity, signals, voting
 from approvals.models import Approval, Decision
 
 BECOMES = {
@@ -38,6 +38,7 @@ class Given:
     reason: str = ""
     arguments: Json | None = None
     outcome: Any = None
+    digest: str = ""
 
 
 def decide(
@@ -49,13 +50,16 @@ def decide(
     request_id: UUID,
     arguments: Json | None = None,
     outcome: Any = None,
+    digest: str = "",
 ) -> Decision:
-    """Answer an open question; the run goes on in the same transaction. The same request id is the same decision.
+    """Answer an open question; with the last vote it takes, the run goes on in the same transaction. The same request
+    id is the same decision.
 
-    `arguments` come with *edit*, `outcome` (any JSON) with *outcome*. Raises `Invalid`, `Forbidden` or `Conflict`; the
-    last two are kept in the audit log, which is why no transaction around this may undo it.
+    `arguments` come with *edit*, `outcome` (any JSON) with *outcome*; `digest` is of the act that was seen. Raises
+    `Invalid`, `Forbidden` or `Conflict`; the last two are kept in the audit log, which is why no transaction around
+    this may undo it.
     """
-    given = Given(by, answer, reason.strip(), arguments, outcome)
+    given = Given(by, answer, reason.strip(), arguments, outcome, digest)
     try:
         with transaction.atomic(durable=True):
             (made,) = _decide({approval.pk: request_id}, given)
@@ -102,11 +106,11 @@ def _decide(asked: Mapping[UUID, UUID], given: Given) -> list[Decision | errors.
     for approval in approvals:
         request_id = asked[approval.pk]
         try:
-            duties.require(given.by, approval)
             if request_id in earlier:
                 made[approval.pk] = _same(earlier[request_id], approval, given.by)
-            else:
-                fresh.append(_judged(approval, given, request_id, at))
+                continue
+            duties.require(given.by, approval)
+            fresh.append(_judged(approval, given, request_id, at))
         except errors.DomainError as error:
             made[approval.pk] = error
     made |= _store(fresh)
@@ -124,22 +128,29 @@ def _lock(asked: Collection[UUID]) -> list[Approval]:
 def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) -> Decision:
     """The decision that this answer makes, not stored yet; raises what speaks against it."""
     _require_open(approval)
-    chosen, arguments = _checked(approval, given.answer, given.reason, given.outcome), given.arguments
-    if chosen == Decision.Answer.EDIT:
-        arguments = _edited(approval, arguments)
-    elif arguments is not None:
-        raise errors.Invalid("`arguments` come with the answer edit only.", field="arguments")
-    decision = Decision(
-        approval=approval, by=given.by, answer=chosen, reason=given.reason, arguments=arguments, request_id=request_id
-    )
+    chosen, ballot = _checked(approval, given.answer, given.reason, given.outcome), voting.ballot(approval)
+    voting.require_seen(ballot, chosen, given.digest)
+    decision = Decision(approval=approval, by=given.by, answer=chosen, reason=given.reason, request_id=request_id)
+    decision.arguments = _arguments(approval, chosen, given.arguments, ballot)
     decision.outcome = given.outcome if chosen == Decision.Answer.OUTCOME else None
     decision.at, decision.seconds = at, (at - approval.requested_at).total_seconds()
     decision.digest = _lets_through(approval, decision)
+    decision.round = ballot.round + (chosen == Decision.Answer.EDIT and decision.digest != ballot.digest)
     return decision
+
+
+def _arguments(approval: Approval, chosen: Decision.Answer, given: Json | None, ballot: voting.Ballot) -> Json | None:
+    """The arguments that an answer lets through instead of those asked for: one's own, or those voted on."""
+    if chosen == Decision.Answer.EDIT:
+        return _edited(approval, given)
+    if given is not None:
+        raise errors.Invalid("`arguments` come with the answer edit only.", field="arguments")
+    return ballot.arguments if chosen == Decision.Answer.APPROVE else None
 
 
 def _same(earlier: Decision, approval: Approval, by: User) -> Decision:
     if (earlier.approval_id, earlier.by_id) != (approval.pk, by.pk):
+        duties.require(by, approval)
         raise errors.Conflict("This request id was used for another decision; make a new one.", field="request_id")
     return earlier
 
@@ -148,7 +159,8 @@ def _require_open(approval: Approval) -> None:
     """Whoever comes late is told who decided, and when."""
     if approval.is_open:
         return
-    if decision := approval.decisions.select_related("by").order_by("at").last():
+    if approval.state in Approval.DECIDED:
+        decision = approval.decisions.select_related("by").latest("at")
         at = timezone.localtime(decision.at)
         raise errors.Conflict(f"{decision.past} by {decision.by.name}, {at:%H:%M}. Your answer changed nothing.")
     why = f": {approval.closed_because}" if approval.closed_because else "."
@@ -198,7 +210,27 @@ def can_check_arguments(tool: str) -> bool:
 
 
 def _store(decisions: Sequence[Decision]) -> dict[UUID, Decision | errors.DomainError]:
-    """Tell the engine, write answers and questions together, and who did it. What the engine no longer asks is left."""
+    """Write answers and questions together, and who did it."""
+    last = [voting.is_last(one) for one in decisions]
+    votes = [one for one, is_last in zip(decisions, last, strict=True) if not is_last]
+    return _keep_votes(votes) | _settle([one for one, is_last in zip(decisions, last, strict=True) if is_last])
+
+
+def _keep_votes(votes: Sequence[Decision]) -> dict[UUID, Decision | errors.DomainError]:
+    """It takes more people: the questions stay open, for whoever takes them next."""
+    if not votes:
+        return {}
+    Decision.objects.bulk_create(votes)
+    asked = [one.approval_id for one in votes]
+    Approval.objects.filter(pk__in=asked).update(claimed_by=None, claimed_until=None)
+    audit.append([_entry("approval.voted", one) for one in votes])
+    for one in votes:
+        signals.approval_voted.send(Approval, **asking.subject(one.approval))
+    return {one.approval_id: one for one in votes}
+
+
+def _settle(decisions: Sequence[Decision]) -> dict[UUID, Decision | errors.DomainError]:
+    """Tell the engine, and close the questions. What the engine no longer asks is left."""
     if not decisions:
         return {}
     places = {(one.approval.run_id, one.approval.seq): one for one in decisions}
@@ -206,7 +238,7 @@ def _store(decisions: Sequence[Decision]) -> dict[UUID, Decision | errors.Domain
     fresh = [one for place, one in places.items() if place in taken]
     Decision.objects.bulk_create(fresh)
     _close(fresh)
-    audit.append(map(_entry, fresh))
+    audit.append([_entry("approval.decided", one) for one in fresh])
     for one in fresh:
         signals.approval_decided.send(Approval, **asking.subject(one.approval), state=one.approval.state)
     late = errors.Conflict("This step is no longer waiting for an answer.")
@@ -217,7 +249,7 @@ def _close(decisions: Sequence[Decision]) -> None:
     """The questions are no longer open. They got one answer at one moment."""
     if not decisions:
         return
-    chosen = Decision.Answer(decisions[0].answer)
+    chosen = _in_effect(decisions[0])
     fields: dict[str, Any] = {"state": BECOMES[chosen][0], "decided_at": decisions[0].at}
     if chosen == Decision.Answer.OUTCOME:
         fields["executed"] = Approval.Executed.EXECUTED
@@ -227,10 +259,10 @@ def _close(decisions: Sequence[Decision]) -> None:
             setattr(decision.approval, name, value)
 
 
-def _entry(decision: Decision) -> AuditEntry:
+def _entry(verb: str, decision: Decision) -> AuditEntry:
     approval = decision.approval
     return audit.entry(
-        "approval.decided",
+        verb,
         about=approval,
         by=decision.by,
         reason=decision.reason,
@@ -241,12 +273,18 @@ def _entry(decision: Decision) -> AuditEntry:
     )
 
 
+def _in_effect(decision: Decision) -> Decision.Answer:
+    """What an answer comes to: to approve what somebody has edited is to let the edited act through."""
+    is_edited = decision.answer == Decision.Answer.APPROVE and decision.arguments is not None
+    return Decision.Answer.EDIT if is_edited else Decision.Answer(decision.answer)
+
+
 def _lets_through(approval: Approval, decision: Decision) -> str:
     """The digest of the act that may now happen; none where nothing may."""
-    if decision.answer in (Decision.Answer.APPROVE, Decision.Answer.ABSENT):
-        return approval.digest
     if decision.arguments is not None:
         return integrity.digest(approval.bound, decision.arguments)
+    if decision.answer in (Decision.Answer.APPROVE, Decision.Answer.ABSENT):
+        return approval.digest
     return ""
 
 
@@ -254,7 +292,7 @@ def _for_engine(approval: Approval, decision: Decision) -> Answer:
     """What the engine is told. Doing a doubted act now means the very act that was doubted, edits included."""
     again = approval.arguments if decision.answer == Decision.Answer.ABSENT else None
     return Answer(
-        kind=BECOMES[Decision.Answer(decision.answer)][1],
+        kind=BECOMES[_in_effect(decision)][1],
         by_id=decision.by_id,
         by_name=decision.by.name,
         reason=decision.reason,

@@ -19,6 +19,7 @@ class Given(TypedDict):
     request_id: UUID
     arguments: Json | None
     outcome: Any
+    digest: str
 
 
 def read(posted: QueryDict) -> Given:
@@ -32,6 +33,7 @@ def read(posted: QueryDict) -> Given:
         "request_id": _request_id(posted.get("request_id", "")),
         "arguments": _object(posted.get("arguments", "")) if answer == Decision.Answer.EDIT else None,
         "outcome": outcome(posted.get("outcome", "")) if answer == Decision.Answer.OUTCOME else None,
+        "digest": posted.get("digest", ""),
     }
 
 

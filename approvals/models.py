@@ -225,9 +225,15 @@ class Decision(models.Model):
     arguments = models.JSONField(null=True, help_text="As edited; null when they were left as asked.")
     outcome = models.JSONField(null=True, help_text="What the person did or found.")
     digest = models.CharField(max_length=64, blank=True, help_text="Of the action this lets through; empty for none.")
+    round = models.PositiveSmallIntegerField(
+        default=1, db_default=1, help_text="Votes of one round are for one digest; an edit begins the next."
+    )
     request_id = models.UUIDField(unique=True)
     at = models.DateTimeField(default=timezone.now)
     seconds = models.FloatField(help_text="From the question to the answer.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["approval", "by", "round"], name="decision_one_vote_each")]
 
     def __str__(self) -> str:
         return f"{self.past} by {self.by.name}"

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
 
+from agents.contracts import Json
 from agents.models import Step, Tool, User
-from approvals import decisions, duties
+from approvals import decisions, duties, voting
 from approvals.models import Approval, Decision
 
 STORY_STEPS = 6
@@ -62,16 +63,22 @@ class Question:
     choices: Sequence[Choice]
     story: Sequence[Step]
     undoable_for: timedelta | None
+    ballot: voting.Ballot
+
+    @property
+    def asked(self) -> Json:
+        """The arguments that the next vote is about: the agent's, or those of whoever edited them."""
+        return self.approval.arguments if self.ballot.arguments is None else self.ballot.arguments
 
     @property
     def given(self) -> list[tuple[str, str]]:
         """The arguments to read, one a line."""
-        return [(name, _written(value)) for name, value in self.approval.arguments.items()]
+        return [(name, _written(value)) for name, value in self.asked.items()]
 
     @property
     def editable(self) -> str:
         """The arguments to edit, as JSON."""
-        return json.dumps(self.approval.arguments, indent=2, ensure_ascii=False)
+        return json.dumps(self.asked, indent=2, ensure_ascii=False)
 
     @property
     def outcome(self) -> str:
@@ -81,9 +88,10 @@ class Question:
     @property
     def edits(self) -> list[tuple[str, str, str]]:
         """Which arguments a person changed: name, before, after."""
-        if self.decision is None or self.decision.arguments is None:
+        after = self.decision.arguments if self.decision else self.ballot.arguments
+        if after is None:
             return []
-        before, after = self.approval.arguments, self.decision.arguments
+        before = self.approval.arguments
         return [
             (name, _written(before.get(name)), _written(after.get(name)))
             for name in sorted(before.keys() | after.keys())
@@ -111,11 +119,12 @@ def brief(approval: Approval, user: User) -> Question:
     tool = Tool.objects.filter(name=approval.tool).values_list("undoable_for", flat=True).first()
     return Question(
         approval=approval,
-        decision=given[-1] if given else None,
+        decision=given[-1] if given and approval.state in Approval.DECIDED else None,
         refusal=duties.refusal(user, approval) if approval.is_open else "",
         choices=_choices(approval) if approval.is_open else (),
         story=_story(approval),
         undoable_for=tool,
+        ballot=voting.ballot(approval),
     )
 
 

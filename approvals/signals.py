@@ -8,6 +8,9 @@ approval_opened = Signal()
 approval_decided = Signal()
 """A person has answered. `approval_id, run_id, agent_id, team_id: UUID, seq: int, state: str`."""
 
+approval_voted = Signal()
+"""A person has voted, and it takes more votes. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
+
 approval_superseded = Signal()
 """Nobody needs to answer any more. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
 

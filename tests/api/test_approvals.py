@@ -110,7 +110,11 @@ def test_nobody_decides_what_they_or_their_token_started(agent: Agent, team: Tea
         ({"answer": "reject"}, "reason", "why you reject"),
         ({"answer": "approve", "arguments": []}, "arguments", "must be a JSON object"),
         ({"answer": "approve", "arguments": {}}, "arguments", "with the answer edit only"),
-        ({"answer": "approve", "why": "x"}, "why", "this takes answer, reason, arguments, outcome and request_id"),
+        (
+            {"answer": "approve", "why": "x"},
+            "why",
+            "this takes answer, reason, arguments, outcome, digest and request_id",
+        ),
         ({"answer": "approve", "request_id": 7}, "request_id", "must be a UUID"),
     ],
 )

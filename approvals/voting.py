@@ -1,0 +1,80 @@
+"""How many people it takes: votes of different hands, one each, all for exactly the same act.
+
+A round of votes is for one digest. Whoever edits begins the next round, since what others agreed to is not what would
+happen; one rejection ends it all. Apart from the verb because pages and the API count votes as the verb does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from agents import errors
+from agents.contracts import Json
+from agents.models import User
+from approvals import integrity
+from approvals.models import Approval, Decision
+
+VOTES = frozenset({Decision.Answer.APPROVE, Decision.Answer.EDIT})
+"""The answers that let an act through. Any other is what a person found or forbids, and counts alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """The votes of the round that is on: for which digest, and the arguments where somebody has edited them."""
+
+    round: int
+    given: Sequence[Decision]
+    needed: int
+    arguments: Json | None
+    digest: str
+
+    @property
+    def missing(self) -> int:
+        """How many more it takes."""
+        return max(self.needed - len(self.given), 0)
+
+    def of(self, hands: frozenset[object]) -> Decision | None:
+        """The vote that these hands have given in this round."""
+        return next((vote for vote in self.given if hands & vote.by.hands), None)
+
+
+def ballot(approval: Approval, decisions: Sequence[Decision] | None = None) -> Ballot:
+    """The round that is on. Asks for its decisions, in their order, only where it takes more than one vote."""
+    votes = [vote for vote in _known(approval, decisions) if vote.answer in VOTES]
+    number = max((vote.round for vote in votes), default=1)
+    given = [vote for vote in votes if vote.round == number]
+    arguments = given[0].arguments if given else None
+    digest = approval.digest if arguments is None else integrity.digest(approval.bound, arguments)
+    return Ballot(number, given, approval.votes_needed, arguments, digest)
+
+
+def _known(approval: Approval, decisions: Sequence[Decision] | None) -> Sequence[Decision]:
+    if approval.votes_needed == 1:
+        return ()
+    known: Sequence[Decision] | None = getattr(approval, "given", decisions)
+    return list(approval.decisions.select_related("by").order_by("at")) if known is None else known
+
+
+def is_last(decision: Decision) -> bool:
+    """Whether an answer that is not stored yet settles its question."""
+    current = ballot(decision.approval)
+    counted = len(current.given) if current.round == decision.round else 0
+    return decision.answer not in VOTES or counted + 1 >= current.needed
+
+
+def refusal(by: User, approval: Approval) -> str:
+    """Why these hands have no vote left in this round; empty when they have."""
+    vote = ballot(approval).of(by.hands) if approval.is_open else None
+    if vote is None:
+        return ""
+    whose = "You" if vote.by_id == by.pk else f"{vote.by.name}, behind whom the same person stands,"
+    return f"{whose} voted at {timezone.localtime(vote.at):%H:%M}; the next vote is somebody else's."
+
+
+def require_seen(current: Ballot, answer: str, digest: str) -> None:
+    """An act is let through by those who saw it as it is: `digest` says what somebody saw."""
+    if digest and digest != current.digest:
+        raise errors.Conflict("Somebody changed it since you looked; look again, then decide.", field="digest")
+    if not digest and current.round > 1 and answer == Decision.Answer.APPROVE:
+        raise errors.Invalid("It was edited: post the `digest` of what you approve, as it is shown.", field="digest")
