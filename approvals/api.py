@@ -36,6 +36,7 @@ Kind = Annotated[Approval.Kind, one_of(Approval.Kind)]
 State = Annotated[Approval.State, one_of(Approval.State)]
 Executed = Annotated[Approval.Executed, one_of(Approval.Executed)]
 Answer = Annotated[Decision.Answer, one_of(Decision.Answer)]
+Code = Annotated[Decision.Code, one_of(Decision.Code)]
 
 
 class DecisionOut(Out):
@@ -43,6 +44,7 @@ class DecisionOut(Out):
 
     answer: Answer
     by: str
+    code: Code | None
     reason: Words
     arguments: dict[str, Any] | None
     outcome: Any
@@ -52,7 +54,7 @@ class DecisionOut(Out):
     @classmethod
     def of(cls, decision: Decision) -> Self:
         """From its row."""
-        return cls.taken_from(decision, by=decision.by.username)
+        return cls.taken_from(decision, by=decision.by.username, code=decision.code or None)
 
 
 class VoteOut(Out):
@@ -132,9 +134,11 @@ class ApprovalFilters(Filters):
 
 
 class DecisionIn(Body):
-    """An answer. `arguments` come with *edit*, `outcome` with *outcome*; `digest` is of what was seen."""
+    """An answer. `code` comes with *reject*, `arguments` with *edit*, `outcome` with *outcome*; `digest` is of what was
+    seen."""
 
     answer: Answer
+    code: Code | None = None
     reason: str = ""
     arguments: dict[str, Any] | None = None
     outcome: Any = None
@@ -172,6 +176,7 @@ def decide_approval(request: ActorRequest, approval_id: UUID, body: DecisionIn) 
     decide(
         _visible(request.actor, approval_id),
         answer=body.answer,
+        code=body.code or "",
         reason=body.reason,
         by=request.actor,
         request_id=body.request_id or uuid7(),

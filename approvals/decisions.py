@@ -2,7 +2,7 @@
 late or not allowed changes nothing and is told why."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,8 +15,7 @@ from agents.audit import log as audit
 from agents.contracts import Answer, Json
 from agents.models import AuditEntry, User
 from agents.runs import holds
-from agents.tools import catalogue, invocation
-from approvals import asking, duties, integrity, signals, voting
+from approvals import asking, duties, editing, integrity, signals, voting
 from approvals.models import Approval, Decision
 
 BECOMES = {
@@ -36,6 +35,7 @@ class Given:
     by: User
     answer: str
     reason: str = ""
+    code: str = ""
     arguments: Json | None = None
     outcome: Any = None
     digest: str = ""
@@ -48,6 +48,7 @@ def decide(
     reason: str,
     by: User,
     request_id: UUID,
+    code: str = "",
     arguments: Json | None = None,
     outcome: Any = None,
     digest: str = "",
@@ -55,12 +56,13 @@ def decide(
     """Answer an open question; with the last vote it takes, the run goes on in the same transaction. The same request
     id is the same decision.
 
-    `arguments` come with *edit*, `outcome` (any JSON) with *outcome*; `digest` is of the act that was seen. Raises
-    `Invalid`, `Forbidden` or `Conflict`; the last two are kept in the audit log, which is why no transaction around
-    this may undo it.
+    `code` (a `Decision.Code`) comes with *reject*, `arguments` with *edit*, `outcome` (any JSON) with *outcome*;
+    `digest` is of the act that was seen. Raises `Invalid`, `Forbidden` or `Conflict`; the last two are kept in the
+    audit log, which is why no transaction around this may undo it.
     """
-    given = Given(by, answer, reason.strip(), arguments, outcome, digest)
+    given = Given(by, answer, reason.strip(), code, arguments, outcome, digest)
     try:
+        given = _prepared(approval, given)
         with transaction.atomic(durable=True):
             (made,) = _decide({approval.pk: request_id}, given)
             if isinstance(made, errors.DomainError):
@@ -71,10 +73,24 @@ def decide(
         raise
 
 
+def _prepared(approval: Approval, given: Given) -> Given:
+    """An edit is checked before anything is locked: tools and gates are asked about it. Not for whoever may not decide
+    anyway, nor about what is closed: they are told that, further on."""
+    is_edit = given.answer == Decision.Answer.EDIT and given.answer in approval.answers
+    if not is_edit or not approval.is_open or duties.refusal(given.by, approval):
+        return given
+    return replace(given, arguments=editing.checked(approval, given.arguments))
+
+
 @transaction.atomic
 def decide_many(asked: Mapping[UUID, UUID], given: Given) -> Sequence[Decision | errors.DomainError]:
     """Answer many open questions in one transaction: to each approval (its key) the decision of the request id beside
-    it, or why it was left as it is. Each is checked as if it were the only one; each run goes on once."""
+    it, or why it was left as it is. Each is checked as if it were the only one; each run goes on once.
+
+    Nobody edits many: an edit is made of one act, beside what its agent had asked for.
+    """
+    if given.answer == Decision.Answer.EDIT:
+        raise errors.Invalid("Arguments are edited in one question at a time.", field="answer")
     made = _decide(asked, given)
     left = [(pk, one) for pk, one in zip(asked, made, strict=True) if isinstance(one, errors.DomainError)]
     approvals = Approval.objects.in_bulk([pk for pk, _ in left])
@@ -128,24 +144,22 @@ def _lock(asked: Collection[UUID]) -> list[Approval]:
 def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) -> Decision:
     """The decision that this answer makes, not stored yet; raises what speaks against it."""
     _require_open(approval)
-    chosen, ballot = _checked(approval, given.answer, given.reason, given.outcome), voting.ballot(approval)
+    chosen, ballot = _checked(approval, given), voting.ballot(approval)
     voting.require_seen(ballot, chosen, given.digest)
-    decision = Decision(approval=approval, by=given.by, answer=chosen, reason=given.reason, request_id=request_id)
-    decision.arguments = _arguments(approval, chosen, given.arguments, ballot)
-    decision.outcome = given.outcome if chosen == Decision.Answer.OUTCOME else None
+    decision = Decision(
+        approval=approval,
+        by=given.by,
+        answer=chosen,
+        code=given.code,
+        reason=given.reason,
+        arguments=ballot.arguments if chosen == Decision.Answer.APPROVE else given.arguments,
+        outcome=given.outcome if chosen == Decision.Answer.OUTCOME else None,
+        request_id=request_id,
+    )
     decision.at, decision.seconds = at, (at - approval.requested_at).total_seconds()
     decision.digest = _lets_through(approval, decision)
     decision.round = ballot.round + (chosen == Decision.Answer.EDIT and decision.digest != ballot.digest)
     return decision
-
-
-def _arguments(approval: Approval, chosen: Decision.Answer, given: Json | None, ballot: voting.Ballot) -> Json | None:
-    """The arguments that an answer lets through instead of those asked for: one's own, or those voted on."""
-    if chosen == Decision.Answer.EDIT:
-        return _edited(approval, given)
-    if given is not None:
-        raise errors.Invalid("`arguments` come with the answer edit only.", field="arguments")
-    return ballot.arguments if chosen == Decision.Answer.APPROVE else None
 
 
 def _same(earlier: Decision, approval: Approval, by: User) -> Decision:
@@ -167,18 +181,33 @@ def _require_open(approval: Approval) -> None:
     raise errors.Conflict(f"Nobody needs to answer this any more{why}")
 
 
-def _checked(approval: Approval, answer: str, reason: str, outcome: Any) -> Decision.Answer:
+def _checked(approval: Approval, given: Given) -> Decision.Answer:
     """The answer, if it is one of this question's and says what it must."""
-    if answer not in Decision.Answer.values:
-        raise errors.Invalid(f"`answer` is one of {', '.join(approval.answers)}, not {answer!r}.", field="answer")
-    chosen = Decision.Answer(answer)
+    if given.answer not in Decision.Answer.values:
+        raise errors.Invalid(f"`answer` is one of {', '.join(approval.answers)}, not {given.answer!r}.", field="answer")
+    chosen = Decision.Answer(given.answer)
     if chosen not in approval.answers:
         raise errors.Conflict(_not_offered(approval, chosen), field="answer")
-    if chosen == Decision.Answer.REJECT and not reason:
-        raise errors.Invalid("Say why you reject it: the agent and the next person will want to know.", field="reason")
-    if chosen == Decision.Answer.OUTCOME and outcome in (None, "", {}):
+    if chosen == Decision.Answer.REJECT:
+        _require_why(approval, given)
+    elif given.code:
+        raise errors.Invalid("`code` comes with the answer reject only.", field="code")
+    if chosen == Decision.Answer.OUTCOME and given.outcome in (None, "", {}):
         raise errors.Invalid("Post what came of it: a sentence, or a JSON object.", field="outcome")
+    if chosen != Decision.Answer.EDIT and given.arguments is not None:
+        raise errors.Invalid("`arguments` come with the answer edit only.", field="arguments")
     return chosen
+
+
+def _require_why(approval: Approval, given: Given) -> None:
+    """A rejection says why: in a code, in words, or in both."""
+    if given.code and approval.kind == Approval.Kind.IN_DOUBT:
+        raise errors.Invalid("`code` says why an act was rejected; this asks whether it happened.", field="code")
+    if given.code and given.code not in Decision.Code.values:
+        known = ", ".join(Decision.Code.values)
+        raise errors.Invalid(f"`code` is one of {known}, not {given.code!r}.", field="code")
+    if not given.reason and given.code in ("", Decision.Code.OTHER):
+        raise errors.Invalid("Say why you reject it: the agent and the next person will want to know.", field="reason")
 
 
 def _not_offered(approval: Approval, chosen: Decision.Answer) -> str:
@@ -188,25 +217,6 @@ def _not_offered(approval: Approval, chosen: Decision.Answer) -> str:
     if approval.is_manual:
         return f"{approval.tool} is manual (tier 4): a person does it; post its outcome, or reject it."
     return f"This asks whether it may be done; the answers are {offered}, not {chosen}."
-
-
-def _edited(approval: Approval, arguments: Json | None) -> Json:
-    """The arguments a person wants instead, checked as the agent's own are."""
-    if not isinstance(arguments, dict):
-        raise errors.Invalid("`arguments` must be a JSON object with the arguments to use instead.", field="arguments")
-    if not can_check_arguments(approval.tool):
-        return arguments  # of a recorded act: nothing is called with them, the replay ends there as diverged
-    checked: Json = invocation.validate(catalogue.get(approval.tool), arguments)
-    return checked
-
-
-def can_check_arguments(tool: str) -> bool:
-    """Whether arguments of a tool can be edited: those of a recorded tool cannot, nobody here knows its schema."""
-    try:
-        catalogue.get(tool)
-    except errors.Missing:
-        return False
-    return True
 
 
 def _store(decisions: Sequence[Decision]) -> dict[UUID, Decision | errors.DomainError]:
@@ -268,6 +278,7 @@ def _entry(verb: str, decision: Decision) -> AuditEntry:
         reason=decision.reason,
         request_id=decision.request_id,
         answer=decision.answer,
+        **({"code": decision.code} if decision.code else {}),
         seconds=round(decision.seconds, 1),
         **asking.links(approval) | {"digest": decision.digest},
     )
@@ -295,8 +306,14 @@ def _for_engine(approval: Approval, decision: Decision) -> Answer:
         kind=BECOMES[_in_effect(decision)][1],
         by_id=decision.by_id,
         by_name=decision.by.name,
-        reason=decision.reason,
+        reason=_told(decision),
         arguments=again if decision.arguments is None else decision.arguments,
         outcome=decision.outcome,
         approval_id=approval.pk,
     )
+
+
+def _told(decision: Decision) -> str:
+    """The reason as the agent reads it, its code first: a program may look for that word."""
+    code = decision.code if decision.code != Decision.Code.OTHER else ""
+    return ": ".join(filter(None, (code, decision.reason)))

@@ -8,7 +8,9 @@ from django.http import QueryDict
 
 from agents import errors
 from agents.contracts import Json
-from approvals.models import Decision
+from agents.tools import catalogue
+from approvals import editing, fields, voting
+from approvals.models import Approval, Decision
 
 
 class Given(TypedDict):
@@ -16,13 +18,14 @@ class Given(TypedDict):
 
     answer: str
     reason: str
+    code: str
     request_id: UUID
     arguments: Json | None
     outcome: Any
     digest: str
 
 
-def read(posted: QueryDict) -> Given:
+def read(posted: QueryDict, approval: Approval) -> Given:
     """A decision form. Fields that belong to other answers are left aside: the page shows them side by side."""
     answer = posted.get("answer", "")
     if not answer:
@@ -30,8 +33,9 @@ def read(posted: QueryDict) -> Given:
     return {
         "answer": answer,
         "reason": posted.get("reason", ""),
+        "code": posted.get("code", "") if answer == Decision.Answer.REJECT else "",
         "request_id": _request_id(posted.get("request_id", "")),
-        "arguments": _object(posted.get("arguments", "")) if answer == Decision.Answer.EDIT else None,
+        "arguments": _arguments(posted, approval) if answer == Decision.Answer.EDIT else None,
         "outcome": outcome(posted.get("outcome", "")) if answer == Decision.Answer.OUTCOME else None,
         "digest": posted.get("digest", ""),
     }
@@ -47,6 +51,15 @@ def outcome(text: str) -> Json:
     if isinstance(found, dict):
         return found
     return {"outcome": text} if text else {}
+
+
+def _arguments(posted: QueryDict, approval: Approval) -> Json:
+    """The fields of a form, or all of it as one JSON object in `arguments`."""
+    if "arguments" in posted or not editing.can_check(approval.tool):
+        return _object(posted.get("arguments", ""))
+    given = {name: str(value) for name, value in posted.items()}
+    edited = voting.ballot(approval).arguments
+    return fields.read(catalogue.get(approval.tool), given, approval.arguments if edited is None else edited)
 
 
 def _object(text: str) -> Json:

@@ -204,6 +204,17 @@ class Decision(models.Model):
         OUTCOME = "outcome", "Post the outcome"
         ABSENT = "absent", "It did not happen"
 
+    class Code(models.TextChoices):
+        """Why an act was rejected, in a word that can be counted and that an agent can act on."""
+
+        WRONG_TARGET = "wrong_target", "Wrong target"
+        WRONG_AMOUNT = "wrong_amount", "Wrong amount"
+        NOT_ALLOWED = "not_allowed", "Not allowed"
+        NOT_NEEDED = "not_needed", "Not needed"
+        MISSING_EVIDENCE = "missing_evidence", "Missing evidence"
+        UNCLEAR = "unclear", "Unclear"
+        OTHER = "other", "Something else"
+
     PAST: ClassVar[dict[str, str]] = {
         Answer.APPROVE: "Approved",
         Answer.EDIT: "Approved with changes",
@@ -221,6 +232,7 @@ class Decision(models.Model):
     approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="decisions")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     answer = models.CharField(max_length=10, choices=Answer)
+    code = models.CharField(max_length=16, choices=Code, blank=True, default="", db_default="")
     reason = models.TextField(blank=True)
     arguments = models.JSONField(null=True, help_text="As edited; null when they were left as asked.")
     outcome = models.JSONField(null=True, help_text="What the person did or found.")
@@ -237,6 +249,12 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.past} by {self.by.name}"
+
+    @property
+    def why(self) -> str:
+        """The reason to read: its code in words, and what was said."""
+        label = self.get_code_display() if self.code not in ("", self.Code.OTHER) else ""
+        return ": ".join(filter(None, (label, self.reason)))
 
     @property
     def past(self) -> str:

@@ -14,7 +14,9 @@ from django.db.models import Prefetch, QuerySet
 
 from agents.contracts import Json
 from agents.models import Step, Tool, User
-from approvals import decisions, duties, voting
+from agents.tools import catalogue
+from approvals import duties, editing, fields, voting
+from approvals.fields import Field
 from approvals.models import Approval, Decision
 
 STORY_STEPS = 6
@@ -76,9 +78,14 @@ class Question:
         return [(name, _written(value)) for name, value in self.asked.items()]
 
     @property
-    def editable(self) -> str:
-        """The arguments to edit, as JSON."""
-        return json.dumps(self.asked, indent=2, ensure_ascii=False)
+    def fields(self) -> list[Field]:
+        """The arguments to edit, a field each."""
+        return fields.of(catalogue.get(self.approval.tool), self.asked)
+
+    @property
+    def codes(self) -> list[tuple[str, str]]:
+        """Why an act may be rejected; none where it is asked whether something happened."""
+        return [] if self.approval.kind == Approval.Kind.IN_DOUBT else list(Decision.Code.choices)
 
     @property
     def outcome(self) -> str:
@@ -134,9 +141,7 @@ def of_step(run_id: UUID, seq: int, user: User) -> Iterable[Question]:
 
 
 def _choices(approval: Approval) -> list[Choice]:
-    offered = [
-        one for one in approval.answers if one != Decision.Answer.EDIT or decisions.can_check_arguments(approval.tool)
-    ]
+    offered = [one for one in approval.answers if one != Decision.Answer.EDIT or editing.can_check(approval.tool)]
     words = {answer: (answer.label, HINTS[answer]) for answer in offered}
     if approval.kind == Approval.Kind.IN_DOUBT:
         words |= _about_doubt(approval)

@@ -70,7 +70,7 @@ def approval(request: PersonRequest, approval_id: UUID) -> HttpResponse:
 def decision(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
     """Decide; the inbox goes on with the next question."""
     found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
-    made = decide(found, by=request.actor, **forms.read(request.POST))
+    made = decide(found, by=request.actor, **forms.read(request.POST, found))
     place = _place(request.POST)
     answer = _went_on(request, found, place["carried"]) if place["place"] == INBOX else _stayed(request, found, place)
     text = f"{made.past}: {found}"

@@ -33,6 +33,8 @@ _FORMATS = {
     "uuid": "a UUID",
     "email": "an e-mail address",
 }
+AMOUNT = ["number", "string"]
+"""The type of an exact amount, which is written as a number or as text: see schemas._Schema."""
 _BOUNDS = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -56,6 +58,31 @@ def validate(spec: ToolSpec, arguments: Any) -> dict[str, Any]:
     except (TypedError, TypeError, ValueError):
         _refuse(spec, arguments)
     return {**spec.defaults, **arguments}
+
+
+def problems(spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with each argument, a sentence each by its name; empty when all fit. For forms, which show all of
+    it at once; `validate` refuses with one."""
+    found: dict[str, list[ValidationError]] = {}
+    for error in spec.checks.iter_errors(arguments):
+        found.setdefault(_about(error), []).append(error)
+    return {name: _sentence(_first(errors), spec.schema) for name, errors in found.items()}
+
+
+def _about(error: ValidationError) -> str:
+    """The argument that an error is about; a missing one is named by what misses it."""
+    if error.absolute_path:
+        return str(error.absolute_path[0])
+    if error.validator == "required":
+        wanted: Any = error.validator_value
+        given: Any = error.instance
+        return str(next(name for name in wanted if name not in given))
+    return ""
+
+
+def _first(errors: list[ValidationError]) -> ValidationError:
+    best = best_match(iter(errors))
+    return best or errors[0]
 
 
 def _refuse(spec: ToolSpec, arguments: dict[str, Any]) -> None:
@@ -83,6 +110,8 @@ def _sentence(error: ValidationError, root: dict[str, Any]) -> str:
         case "enum" | "const":
             allowed: Any = error.validator_value if error.validator == "enum" else [error.validator_value]
             return f"{where} is {shown(error.instance)}; it takes {_either(shown(one) for one in allowed)}."
+        case "pattern" if error.schema.get("type") == AMOUNT:  # type: ignore[union-attr]  # not a bool here
+            return f"{where} is {shown(error.instance)}; it takes an amount such as 92.00."
         case word if word in _BOUNDS:
             return f"{where} is {shown(error.instance)}; it must be {_BOUNDS[word].format(error.validator_value)}."
         case _:
@@ -125,7 +154,7 @@ def _wanted(schema: Any, root: dict[str, Any]) -> str:
     if words := _FORMATS.get(schema.get("format", "")):
         return words
     kinds = schema.get("type", [])
-    if kinds == ["number", "string"]:  # an exact amount: see schemas._Schema
+    if kinds == AMOUNT:
         return "a number"
     return _either(_KINDS[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds))
 

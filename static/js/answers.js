@@ -2,11 +2,17 @@
 // is a keyboard: on a phone it would cover what is being decided. A rejection asks for its reason before it is sent.
 const hasKeyboard = matchMedia("(hover: hover)");
 
+function require(form) {
+  const { answer, code, reason } = form.elements;
+  reason.required = answer.value === "reject" && (!code || code.value === "other"); // a code says enough by itself
+}
+
 document.addEventListener("change", (event) => {
+  if (event.target.matches(".answers select[name=code]")) require(event.target.form);
   if (!event.target.matches(".answers input[name=answer]")) return;
   const form = event.target.form;
   const answer = event.target.value;
-  form.elements.reason.required = answer === "reject";
+  require(form);
   if (form.elements.outcome) form.elements.outcome.required = answer === "outcome";
   if (!hasKeyboard.matches) return;
   event.target.focus(); // at once: what somebody is in the middle of is not renewed under their hands

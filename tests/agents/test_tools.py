@@ -49,7 +49,7 @@ def cancelled_soon(context: ToolContext) -> Iterator[ToolContext]:
     ("arguments", "sentence"),
     [
         ({"amount": 5}, "order is missing; it takes text."),
-        ({"order": "B-1", "amount": "a lot"}, 'amount is "a lot"; it must be text that matches ^-?\\d+(\\.\\d+)?$.'),
+        ({"order": "B-1", "amount": "a lot"}, 'amount is "a lot"; it takes an amount such as 92.00.'),
         ({"order": "B-1", "amount": True}, "amount is true; it takes a number."),
         ({"order": "B-1", "amount": 0}, "amount is 0; it must be more than 0.0."),
         ({"order": "B-1", "amount": "-3"}, 'amount is "-3"; input should be greater than 0.'),

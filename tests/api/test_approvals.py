@@ -71,6 +71,16 @@ def test_editing_takes_arguments_and_checks_them(reviewer: Caller, approval: App
     assert answer["arguments"] == questions.REFUND
 
 
+def test_a_rejection_carries_a_code_to_whoever_counts_and_to_the_agent(reviewer: Caller, approval: Approval) -> None:
+    body = {"answer": "reject", "code": "wrong_amount", "reason": "Half of it was fine."}
+    decision = reviewer.post(f"/approvals/{approval.pk}/decision", body)["decision"]
+    assert (decision["code"], decision["reason"]) == ("wrong_amount", "Half of it was fine.")
+    step = reviewer.get(f"/runs/{approval.run_id}/steps")["items"][0]
+    assert step["answer"]["reason"] == "wrong_amount: Half of it was fine."
+    entry = AuditEntry.objects.get(verb="approval.decided")
+    assert (entry.detail["code"], entry.reason) == ("wrong_amount", "Half of it was fine.")
+
+
 def test_what_is_too_late_says_who_was_first(reviewer: Caller, approval: Approval, rhea: User) -> None:
     questions.settle(approval, by=rhea, answer="reject")
     door = f"/approvals/{approval.pk}/decision"
@@ -108,13 +118,12 @@ def test_nobody_decides_what_they_or_their_token_started(agent: Agent, team: Tea
         ({}, "answer", "is required"),
         ({"answer": "yes"}, "answer", "approve, edit, reject, outcome or absent"),
         ({"answer": "reject"}, "reason", "why you reject"),
+        ({"answer": "reject", "code": "other"}, "reason", "why you reject"),
+        ({"answer": "reject", "code": "bad"}, "code", "wrong_target, wrong_amount"),
+        ({"answer": "approve", "code": "unclear"}, "code", "with the answer reject only"),
         ({"answer": "approve", "arguments": []}, "arguments", "must be a JSON object"),
         ({"answer": "approve", "arguments": {}}, "arguments", "with the answer edit only"),
-        (
-            {"answer": "approve", "why": "x"},
-            "why",
-            "this takes answer, reason, arguments, outcome, digest and request_id",
-        ),
+        ({"answer": "approve", "why": "x"}, "why", "this takes answer, code, reason, arguments"),
         ({"answer": "approve", "request_id": 7}, "request_id", "must be a UUID"),
     ],
 )

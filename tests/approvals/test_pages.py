@@ -140,14 +140,28 @@ def test_an_outcome_is_a_json_object_or_a_sentence(
     assert Decision.objects.get().outcome == stored
 
 
-def test_arguments_are_edited_as_json(approval: Approval, rhea: User, browse: Browse) -> None:
-    for wrong, told in (("{", "not JSON"), ("[]", "must be a JSON object"), ('{"order": "4711"}', "amount")):
-        answer = post(browse(rhea), approval, answer="edit", arguments=wrong)
-        assert answer.status_code == 422
-        assert told in unescape(answer.content.decode())
-    post(browse(rhea), approval, answer="edit", arguments='{"order": "4711", "amount": "92.00"}')
+def test_arguments_are_edited_field_by_field(approval: Approval, rhea: User, browse: Browse) -> None:
+    text = page(browse(rhea), approval)
+    assert 'name="argument.amount" value="184.00"' in text
+    assert "was 184.00" in text
+    both = {"argument.order": "", "argument.amount": "a lot"}
+    answer = post(browse(rhea), approval, answer="edit", **both)
+    assert answer.status_code == 422
+    assert 'Amount is "a lot"; it takes an amount such as 92.00' in unescape(answer.content.decode())
+    post(browse(rhea), approval, answer="edit", **{"argument.order": "4711", "argument.amount": "92.00"})
     assert "92.00" in page(browse(rhea), approval)
     assert Approval.objects.get().state == Approval.State.EDITED
+    assert Decision.objects.get().arguments == {"order": "4711", "amount": "92.00"}
+
+
+def test_a_rejection_says_in_a_code_why(approval: Approval, rhea: User, browse: Browse) -> None:
+    assert '<option value="wrong_target">Wrong target</option>' in page(browse(rhea), approval)
+    assert post(browse(rhea), approval, answer="reject", code="other").status_code == 422
+    assert post(browse(rhea), approval, answer="reject", code="wrong_target").status_code == 302
+    assert "Rejected by rhea" in (text := page(browse(rhea), approval))
+    assert ": Wrong target" in text
+    doubt = page(browse(rhea), questions.doubted(approval.run, seq=3))
+    assert "wrong_target" not in doubt
 
 
 @pytest.mark.parametrize("wrong", [{"answer": ""}, {"answer": "maybe"}, {"request_id": "7"}, {"answer": "reject"}])

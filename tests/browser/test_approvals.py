@@ -56,18 +56,32 @@ def test_a_reviewer_works_through_the_queue_by_keys_alone(inbox: Page, rhea: Use
     ]
 
 
-def test_arguments_are_edited_in_place(inbox: Page):
+def test_arguments_are_edited_field_by_field_by_keys_alone(inbox: Page):
     inbox.keyboard.press("2")
-    field = inbox.locator("[name=arguments]")
-    expect(field).to_be_focused()
-    expect(field).to_have_value('{\n  "order": 4711,\n  "amount": "184.00"\n}')
-    field.fill('{"order": 4711, "amount": "a lot"}')
-    inbox.get_by_role("button", name="Decide").click()
-    expect(inbox.locator("#toasts")).to_contain_text("amount")
-    field.fill('{"order": 4711, "amount": "92.00"}')
-    inbox.get_by_role("button", name="Decide").click()
+    expect(inbox.get_by_label("order")).to_be_focused()
+    inbox.keyboard.press("Tab")
+    amount = inbox.get_by_label("amount")
+    expect(amount).to_be_focused()
+    expect(amount).to_have_value("184.00")
+    expect(amount).to_have_accessible_description("was 184.00")
+    amount.fill("a lot")
+    inbox.keyboard.press("Control+Enter")
+    expect(inbox.locator("#toasts")).to_contain_text("Amount is")
+    amount.fill("92.00")
+    inbox.keyboard.press("Control+Enter")
     expect(inbox.locator(".question h2")).to_have_text("Send a letter")
     assert Decision.objects.get().arguments == {"order": 4711, "amount": "92.00"}
+
+
+def test_an_act_is_rejected_with_a_code_by_keys_alone(inbox: Page):
+    inbox.keyboard.press("3")
+    code = inbox.get_by_label("Why", exact=True)
+    expect(code).to_be_focused()
+    inbox.keyboard.type("Wrong a")
+    expect(code).to_have_value("wrong_amount")
+    inbox.keyboard.press("Control+Enter")
+    expect(inbox.locator(".question h2")).to_have_text("Send a letter")
+    assert Decision.objects.get().code == "wrong_amount"
 
 
 def test_what_somebody_else_decides_is_seen_at_once_and_a_late_click_is_told(inbox: Page):
