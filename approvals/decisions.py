@@ -214,6 +214,8 @@ def _not_offered(approval: Approval, chosen: Decision.Answer) -> str:
     offered = ", ".join(approval.answers)
     if approval.kind == Approval.Kind.IN_DOUBT:
         return f"Nobody knows whether {approval.tool} happened: say what happened ({offered}) instead of {chosen}."
+    if approval.kind == Approval.Kind.SAMPLE:
+        return f"{approval.tool} has happened: say whether it was right ({offered}); {chosen} changes nothing any more."
     if approval.is_manual:
         return f"{approval.tool} is manual (tier 4): a person does it; post its outcome, or reject it."
     return f"This asks whether it may be done; the answers are {offered}, not {chosen}."
@@ -244,7 +246,9 @@ def _settle(decisions: Sequence[Decision]) -> dict[UUID, Decision | errors.Domai
     if not decisions:
         return {}
     places = {(one.approval.run_id, one.approval.seq): one for one in decisions}
-    taken = holds.answer_many({place: _for_engine(one.approval, one) for place, one in places.items()})
+    waiting = {place: one for place, one in places.items() if one.approval.is_waited_for}
+    taken = holds.answer_many({place: _for_engine(one.approval, one) for place, one in waiting.items()})
+    taken |= places.keys() - waiting.keys()
     fresh = [one for place, one in places.items() if place in taken]
     Decision.objects.bulk_create(fresh)
     _close(fresh)

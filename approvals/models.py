@@ -179,6 +179,11 @@ class Approval(models.Model):
         return seq
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether a run waits for the answer; what was done already is only judged."""
+        return self.kind != self.Kind.SAMPLE
+
+    @property
     def is_manual(self) -> bool:
         """Whether a person does the act; the agent only prepared it."""
         return self.tier >= 4
@@ -189,6 +194,8 @@ class Approval(models.Model):
         answer = Decision.Answer
         if self.kind == self.Kind.IN_DOUBT:
             return answer.OUTCOME, answer.ABSENT, answer.REJECT
+        if self.kind == self.Kind.SAMPLE:
+            return answer.APPROVE, answer.REJECT
         if self.is_manual:
             return answer.OUTCOME, answer.REJECT
         return answer.APPROVE, answer.EDIT, answer.REJECT
@@ -259,6 +266,13 @@ class Decision(models.Model):
     @property
     def past(self) -> str:
         """The answer as something that has happened: `Approved`."""
+        if self.approval.kind == Approval.Kind.SAMPLE:
+            return "Found right" if self.answer == self.Answer.APPROVE else "Found wrong"
         if self.approval.kind == Approval.Kind.IN_DOUBT and self.approval.compensates is not None:
             return self.TAKING_BACK[self.answer]
         return self.PAST[self.answer]
+
+
+from approvals.sampling.models import SampleCount, SampleRate  # noqa: E402  # Django looks for models here
+
+__all__ = ["SLO", "Approval", "ApprovalQuerySet", "Decision", "SampleCount", "SampleRate"]

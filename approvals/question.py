@@ -45,6 +45,19 @@ BEFORE_THE_END = {
 """The answers about an act in doubt of a run that is to end."""
 
 
+AFTERWARDS = {
+    Decision.Answer.APPROVE: (
+        "It was right",
+        "It has happened; your judgement counts for what this agent may do alone.",
+    ),
+    Decision.Answer.REJECT: (
+        "It was wrong",
+        "It has happened; say what was wrong. Take it back where that can be done.",
+    ),
+}
+"""The answers about an act that is looked at afterwards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """One answer on offer, under the key of its number."""
@@ -145,6 +158,8 @@ def _choices(approval: Approval) -> list[Choice]:
     words = {answer: (answer.label, HINTS[answer]) for answer in offered}
     if approval.kind == Approval.Kind.IN_DOUBT:
         words |= _about_doubt(approval)
+    if approval.kind == Approval.Kind.SAMPLE:
+        words |= AFTERWARDS
     return [Choice(key, answer, *words[answer]) for key, answer in enumerate(offered, 1)]
 
 

@@ -11,6 +11,9 @@ approval_decided = Signal()
 approval_voted = Signal()
 """A person has voted, and it takes more votes. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
 
+samples_drawn = Signal()
+"""People are asked about acts that have happened. `approval_ids: list[UUID]`."""
+
 approval_superseded = Signal()
 """Nobody needs to answer any more. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
 

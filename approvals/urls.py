@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from approvals import views
 from approvals.learning import views as learning
+from approvals.sampling import views as samples
 
 app_name = "approvals"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -12,6 +13,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("labels/", learning.labels, name="labels"),
     path("labels.jsonl", learning.labels_jsonl, name="labels-jsonl"),
     path("step/<uuid:run_id>/<int:seq>/", views.step, name="step"),
+    path("samples/", samples.samples, name="samples"),
+    path("samples/<slug:slug>/", samples.rate, name="sample-rate"),
     path("<uuid:approval_id>/", views.approval, name="approval"),
     path("<uuid:approval_id>/decision/", views.decision, name="decision"),
 ]

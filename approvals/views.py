@@ -30,7 +30,7 @@ STATES = [
     (Approval.State.SUPERSEDED, "No longer needed"),
     (queue.ALL, "All"),
 ]
-KINDS = [(Approval.Kind.ACT, "Acts"), (Approval.Kind.IN_DOUBT, "In doubt")]
+KINDS = [(Approval.Kind.ACT, "Acts"), (Approval.Kind.IN_DOUBT, "In doubt"), (Approval.Kind.SAMPLE, "Samples")]
 
 
 class PersonRequest(HttpRequest):

@@ -55,6 +55,12 @@ def tell_of_question(sender: object, approval_id: UUID, run_id: UUID, **_: Any) 
     tell("approvals", f"approval:{approval_id}", f"run:{run_id}", "fleet", "audit")
 
 
+@receiver(asked.samples_drawn)
+def tell_of_samples(sender: object, **_: Any) -> None:
+    """People are asked about acts that have happened."""
+    tell("approvals")
+
+
 @receiver(signals.audit_sealed)
 def tell_of_seal(sender: object, size: int, **_: Any) -> None:
     """Entries that an open page marks as not yet sealed are."""

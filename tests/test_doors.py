@@ -51,6 +51,8 @@ WORDS = {
     "objective": "Look at the ticket.",
     "agent": "till",
     "parameter": "limits.steps",
+    "tool": "test.refund",
+    "percent": "12",
     "value": "5",
     "to": "old",
 }
