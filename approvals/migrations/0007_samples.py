@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('agents', '0009_stop_window'),
-        ('approvals', '0005_votes'),
+        ('approvals', '0006_reject_codes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
