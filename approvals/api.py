@@ -99,6 +99,8 @@ class ApprovalOut(Out):
     digest: str
     requested_at: Moment
     due_at: Moment
+    claimed_by: str | None
+    claimed_until: Moment | None
     decided_at: Moment | None
     closed_because: Words
     decision: DecisionOut | None
@@ -111,6 +113,8 @@ class ApprovalOut(Out):
         decided = decisions[-1] if decisions and approval.state in Approval.DECIDED else None
         return cls.taken_from(
             approval,
+            claimed_by=approval.held_by.username if approval.held_by else None,
+            claimed_until=approval.claimed_until if approval.held_by else None,
             run=approval.run_id,
             agent=approval.agent.slug,
             release=approval.release.version,
@@ -159,13 +163,13 @@ def list_approvals(request: ActorRequest, filters: Query[ApprovalFilters]) -> Pa
     if filters.run:
         found = found.filter(run=filters.run)
     page = cut(found, key="-id", limit=filters.limit, cursor=filters.cursor)
-    return Page(items=_whole(page.rows), next_cursor=page.next_cursor)
+    return Page(items=whole(page.rows), next_cursor=page.next_cursor)
 
 
 @router.get("/{approval_id}", response=ApprovalOut, operation_id="get_approval", summary="One approval")
 def get_approval(request: ActorRequest, approval_id: UUID) -> ApprovalOut:
     """One question, and its answer once there is one."""
-    return _whole([_visible(request.actor, approval_id)])[0]
+    return whole([visible(request.actor, approval_id)])[0]
 
 
 @router.post(
@@ -174,7 +178,7 @@ def get_approval(request: ActorRequest, approval_id: UUID) -> ApprovalOut:
 def decide_approval(request: ActorRequest, approval_id: UUID, body: DecisionIn) -> ApprovalOut:
     """Decide; the run goes on at once."""
     decide(
-        _visible(request.actor, approval_id),
+        visible(request.actor, approval_id),
         answer=body.answer,
         code=body.code or "",
         reason=body.reason,
@@ -184,22 +188,23 @@ def decide_approval(request: ActorRequest, approval_id: UUID, body: DecisionIn) 
         outcome=body.outcome,
         digest=body.digest,
     )
-    return _whole([_visible(request.actor, approval_id)])[0]
+    return whole([visible(request.actor, approval_id)])[0]
 
 
 def _shown(user: User) -> QuerySet[Approval]:
-    shown: QuerySet[Approval] = Approval.objects.visible_to(user).select_related("agent", "release", "team")
-    return shown.defer("release__bundle")
+    shown: QuerySet[Approval] = Approval.objects.visible_to(user).defer("release__bundle")
+    return shown.select_related("agent", "release", "team", "claimed_by")
 
 
-def _visible(user: User, approval_id: UUID) -> Approval:
+def visible(user: User, approval_id: UUID) -> Approval:
+    """One that this person can see, with what goes out of it."""
     approval = _shown(user).filter(pk=approval_id).first()
     if approval is None:
         raise errors.Missing()
     return approval
 
 
-def _whole(approvals: Sequence[Approval]) -> list[ApprovalOut]:
+def whole(approvals: Sequence[Approval]) -> list[ApprovalOut]:
     """With their decisions, in one more query however many there are."""
     given: dict[UUID, list[Decision]] = {}
     for decision in Decision.objects.filter(approval__in=approvals).select_related("by").order_by("at"):

@@ -15,7 +15,7 @@ from agents.audit import log as audit
 from agents.contracts import Answer, Json
 from agents.models import AuditEntry, User
 from agents.runs import holds
-from approvals import asking, duties, editing, integrity, signals, voting
+from approvals import asking, claiming, duties, editing, integrity, signals, voting
 from approvals.models import Approval, Decision
 
 BECOMES = {
@@ -136,7 +136,7 @@ def _decide(asked: Mapping[UUID, UUID], given: Given) -> list[Decision | errors.
 def _lock(asked: Collection[UUID]) -> list[Approval]:
     """The approvals as they are now, kept so to the commit. Runs first: whoever locks both does it so."""
     holds.lock(set(Approval.objects.filter(pk__in=asked).values_list("run_id", flat=True)))
-    related = ("run__started_by", "agent__owner", "team")
+    related = ("run__started_by", "agent__owner", "team", "claimed_by")
     found = Approval.objects.select_for_update(of=("self",)).filter(pk__in=asked).select_related(*related)
     return list(found.order_by("pk"))
 
@@ -144,6 +144,7 @@ def _lock(asked: Collection[UUID]) -> list[Approval]:
 def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) -> Decision:
     """The decision that this answer makes, not stored yet; raises what speaks against it."""
     _require_open(approval)
+    claiming.require_free(given.by, approval)
     chosen, ballot = _checked(approval, given), voting.ballot(approval)
     voting.require_seen(ballot, chosen, given.digest)
     decision = Decision(

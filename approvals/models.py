@@ -37,6 +37,14 @@ class ApprovalQuerySet(TeamOwnedQuerySet):
         """Still without an answer, the one that is late first at the top."""
         return self.filter(state=Approval.State.OPEN).order_by("due_at", "id")
 
+    def held_by(self, user: User) -> Self:
+        """What this person is at work on."""
+        return self.filter(state=Approval.State.OPEN, claimed_by=user, claimed_until__gt=timezone.now())
+
+    def free_for(self, user: User) -> Self:
+        """What nobody else is at work on."""
+        return self.exclude(Q(claimed_until__gt=timezone.now()) & ~Q(claimed_by=user))
+
     def of_step(self, run_id: Any, seq: int) -> Self:
         """What was asked about one step, the latest question first."""
         return self.filter(run_id=run_id, seq=seq).order_by("-id")
@@ -146,6 +154,11 @@ class Approval(models.Model):
             models.Index(fields=["due_at", "id"], name="approval_queue", condition=Q(state="open")),
             models.Index(fields=["team", "due_at", "id"], name="approval_team_queue", condition=Q(state="open")),
             models.Index(fields=["team", "alike"], name="approval_alike", condition=Q(state="open")),
+            models.Index(
+                fields=["claimed_by", "due_at", "id"],
+                name="approval_claimed",
+                condition=Q(state="open", claimed_by__isnull=False),
+            ),
             models.Index(fields=["state", "-id"], name="approval_state"),
             models.Index(fields=["team", "-id"], name="approval_team"),
             models.Index(fields=["agent", "-id"], name="approval_agent"),
@@ -166,6 +179,13 @@ class Approval(models.Model):
     def is_open(self) -> bool:
         """Whether it still needs an answer."""
         return self.state == self.State.OPEN
+
+    @property
+    def held_by(self) -> User | None:
+        """Who is at work on it now; a claim that ran out does not count."""
+        if not self.is_open or self.claimed_until is None or self.claimed_until <= timezone.now():
+            return None
+        return self.claimed_by
 
     @property
     def reason(self) -> str:

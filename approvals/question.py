@@ -15,7 +15,7 @@ from django.db.models import Prefetch, QuerySet
 from agents.contracts import Json
 from agents.models import Step, Tool, User
 from agents.tools import catalogue
-from approvals import duties, editing, fields, voting
+from approvals import claiming, duties, editing, fields, voting
 from approvals.fields import Field
 from approvals.models import Approval, Decision
 
@@ -79,6 +79,7 @@ class Question:
     story: Sequence[Step]
     undoable_for: timedelta | None
     ballot: voting.Ballot
+    may_claim: bool
 
     @property
     def asked(self) -> Json:
@@ -127,7 +128,7 @@ def _written(value: Any) -> str:
 
 def whole(user: User) -> QuerySet[Approval]:
     """Approvals that this person can see, with everything a question shows."""
-    related = ("agent__owner", "run__started_by", "release", "team")
+    related = ("agent__owner", "run__started_by", "release", "team", "claimed_by")
     given = Prefetch("decisions", Decision.objects.select_related("by").order_by("at"), to_attr="given")
     shown: QuerySet[Approval] = Approval.objects.visible_to(user).select_related(*related).prefetch_related(given)
     return shown
@@ -136,11 +137,13 @@ def whole(user: User) -> QuerySet[Approval]:
 def brief(approval: Approval, user: User) -> Question:
     """One question of `whole`, for this person."""
     given: list[Decision] = approval.given  # type: ignore[attr-defined]  # what `whole` prefetches
+    duty = duties.refusal(user, approval)
     tool = Tool.objects.filter(name=approval.tool).values_list("undoable_for", flat=True).first()
     return Question(
         approval=approval,
         decision=given[-1] if given and approval.state in Approval.DECIDED else None,
-        refusal=duties.refusal(user, approval) if approval.is_open else "",
+        refusal=(duty or claiming.refusal(user, approval)) if approval.is_open else "",
+        may_claim=approval.is_open and not duty,
         choices=_choices(approval) if approval.is_open else (),
         story=_story(approval),
         undoable_for=tool,

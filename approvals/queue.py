@@ -3,9 +3,10 @@
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import Count, F, Min, Q
@@ -17,6 +18,7 @@ from agents.models import User
 from approvals.models import SLO, Approval, ApprovalQuerySet
 
 ALL = "all"
+MINE, FREE = "mine", "free"
 MOST_COUNTED = 1000
 AGENTS_OFFERED = 12
 
@@ -28,6 +30,7 @@ class Filters:
     state: str = ""
     kind: str = ""
     agent: str = ""
+    claim: str = ""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
@@ -40,7 +43,15 @@ class Filters:
             raise errors.Invalid(
                 f"`kind` cannot be {kind!r}; it can be {', '.join(Approval.Kind.values)}.", field="kind"
             )
-        return cls(state, kind, given.get("agent", ""))
+        claim = given.get("claim", "")
+        if claim not in ("", MINE, FREE):
+            raise errors.Invalid(f"`claim` cannot be {claim!r}; it can be {MINE}, {FREE}.", field="claim")
+        return cls(state, kind, given.get("agent", ""), claim)
+
+    @property
+    def as_query(self) -> str:
+        """As they stand in an address."""
+        return urlencode({name: value for name, value in asdict(self).items() if value})
 
     @property
     def is_queue(self) -> bool:
@@ -50,7 +61,7 @@ class Filters:
     @property
     def is_narrow(self) -> bool:
         """Whether rows may be hidden by a choice."""
-        return bool(self.state or self.kind or self.agent)
+        return bool(self.state or self.kind or self.agent or self.claim)
 
 
 def select(user: User, filters: Filters) -> ApprovalQuerySet:
@@ -64,12 +75,14 @@ def select(user: User, filters: Filters) -> ApprovalQuerySet:
         found = found.filter(kind=filters.kind)
     if filters.agent:
         found = found.filter(agent__slug=filters.agent)
+    if filters.claim:
+        found = found.held_by(user) if filters.claim == MINE else found.free_for(user)
     return found
 
 
 def page(user: User, filters: Filters, *, limit: int, cursor: str = "") -> Cut[Approval]:
     """One page of the list, with what a row shows."""
-    found = select(user, filters).select_related("agent").defer("arguments", "preview", "bound")
+    found = select(user, filters).select_related("agent", "claimed_by").defer("arguments", "preview", "bound")
     if filters.is_queue:
         return _cut_by_due(found, limit=limit, cursor=cursor)
     return cut(found, key="-id", limit=limit, cursor=cursor)
@@ -105,7 +118,7 @@ def _place(cursor: str) -> tuple[datetime, UUID]:
 
 def following(approval: Approval, user: User, filters: Filters) -> UUID | None:
     """The question to show once this one is decided: the next in the queue, or the first one again."""
-    waiting = select(user, Filters(kind=filters.kind, agent=filters.agent)).exclude(pk=approval.pk)
+    waiting = select(user, replace(filters, state="")).exclude(pk=approval.pk)
     first: UUID | None = waiting.filter(behind(approval.due_at, approval.pk)).values_list("pk", flat=True).first()
     return first or waiting.values_list("pk", flat=True).first()
 

@@ -14,6 +14,10 @@ approval_voted = Signal()
 samples_drawn = Signal()
 """People are asked about acts that have happened. `approval_ids: list[UUID]`."""
 
+approval_claimed = Signal()
+"""Somebody took a question, gave it back or ran out of time. `approval_id, run_id, agent_id, team_id: UUID, seq: int`.
+"""
+
 approval_superseded = Signal()
 """Nobody needs to answer any more. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
 

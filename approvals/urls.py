@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from approvals import views
+from approvals import claim_views, views
 from approvals.learning import views as learning
 from approvals.sampling import views as samples
 
@@ -16,5 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("samples/", samples.samples, name="samples"),
     path("samples/<slug:slug>/", samples.rate, name="sample-rate"),
     path("<uuid:approval_id>/", views.approval, name="approval"),
+    path("<uuid:approval_id>/claim/", claim_views.claim, name="claim"),
+    path("<uuid:approval_id>/claim/release/", claim_views.release, name="release"),
     path("<uuid:approval_id>/decision/", views.decision, name="decision"),
 ]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
@@ -30,6 +29,7 @@ STATES = [
     (Approval.State.SUPERSEDED, "No longer needed"),
     (queue.ALL, "All"),
 ]
+CLAIMS = [(queue.MINE, "Mine"), (queue.FREE, "Nobody else's")]
 KINDS = [(Approval.Kind.ACT, "Acts"), (Approval.Kind.IN_DOUBT, "In doubt"), (Approval.Kind.SAMPLE, "Samples")]
 
 
@@ -52,7 +52,7 @@ def approvals(request: PersonRequest) -> HttpResponse:
         return render(request, "approvals/approvals.html#queue", context)
     if selected:
         approval = get_object_or_404(questions.whole(request.actor), pk=selected)
-        context |= _shown(approval, request.actor, place=INBOX, carried=_carried(filters))
+        context |= _shown(approval, request.actor, place=INBOX, carried=filters.as_query)
     part = "#inbox" if request.htmx.target == "inbox" else ""
     return render(request, f"approvals/approvals.html{part}", context | _around(request.actor, filters))
 
@@ -61,7 +61,7 @@ def approvals(request: PersonRequest) -> HttpResponse:
 def approval(request: PersonRequest, approval_id: UUID) -> HttpResponse:
     """One question on a page of its own, or as the fragment that another page shows."""
     found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
-    context = _shown(found, request.actor, **_place(request.GET))
+    context = _shown(found, request.actor, **place_of(request.GET))
     part = "#question" if (request.htmx.target or "").startswith("question-") else ""
     return render(request, f"approvals/approval.html{part}", context)
 
@@ -71,8 +71,8 @@ def decision(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
     """Decide; the inbox goes on with the next question."""
     found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
     made = decide(found, by=request.actor, **forms.read(request.POST, found))
-    place = _place(request.POST)
-    answer = _went_on(request, found, place["carried"]) if place["place"] == INBOX else _stayed(request, found, place)
+    place = place_of(request.POST)
+    answer = _went_on(request, found, place["carried"]) if place["place"] == INBOX else stayed(request, found, place)
     text = f"{made.past}: {found}"
     return trigger_client_event(answer, "toast", {"hue": "ok", "text": text}) if request.htmx else answer
 
@@ -117,33 +117,27 @@ def _around(user: User, filters: Filters) -> dict[str, Any]:
     agents = sorted({*queue.agents_asking(user), *filter(None, [filters.agent])})
     offered = [(slug, slug) for slug in agents] if len(agents) > 1 or filters.agent else []
     kept = queue.timeliness(user, at=timezone.now())
-    return {"states": STATES, "kinds": KINDS, "agents": offered, "kept": kept}
+    return {"states": STATES, "kinds": KINDS, "claims": CLAIMS, "agents": offered, "kept": kept}
 
 
-def _place(given: QueryDict) -> dict[str, str]:
+def place_of(given: QueryDict) -> dict[str, str]:
     """Where a question stands, and with which filters around it, as its fragment carries them."""
-    place, carried = given.get("place", PAGE), given.get("carried") or _carried(Filters.of(given.dict()))
+    place, carried = given.get("place", PAGE), given.get("carried") or Filters.of(given.dict()).as_query
     return {"place": place if place in (PAGE, INBOX, STEP) else PAGE, "carried": carried}
-
-
-def _carried(filters: Filters) -> str:
-    """Filters as part of an address."""
-    kept = {"state": filters.state, "kind": filters.kind, "agent": filters.agent}
-    return urlencode({name: value for name, value in kept.items() if value})
 
 
 def _went_on(request: PersonRequest, decided: Approval, carried: str) -> HttpResponseBase:
     """On to the next question, with the same filters."""
     filters = Filters.of(QueryDict(carried).dict())
     following = queue.following(decided, request.actor, filters)
-    parts = filter(None, [_carried(filters), f"selected={following}" if following else ""])
+    parts = filter(None, [filters.as_query, f"selected={following}" if following else ""])
     address = f"{reverse('approvals:approvals')}?{'&'.join(parts)}".rstrip("?")
     if request.htmx:
         return HttpResponseLocation(address, target="#inbox", swap="outerHTML")
     return redirect(address)
 
 
-def _stayed(request: PersonRequest, decided: Approval, place: dict[str, str]) -> HttpResponseBase:
+def stayed(request: PersonRequest, decided: Approval, place: dict[str, str]) -> HttpResponseBase:
     """The same question, decided; without script the page one came from."""
     if request.htmx:
         found = get_object_or_404(questions.whole(request.actor), pk=decided.pk)

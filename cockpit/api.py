@@ -32,6 +32,7 @@ from agents.registry.api import router as agents
 from agents.runs import override_api as overrides
 from agents.runs.api import freezes, runs
 from approvals.api import router as approvals
+from approvals.claiming_api import router as claims
 from approvals.learning import api as learning
 from cockpit import refusals
 from cockpit.fleet_api import router as fleet
@@ -295,8 +296,8 @@ for _prefix, _routers in {
     "/runs": [runs, overrides.of_runs],
     "/agents": [agents, freezes, overrides.of_agents],
     "/fleet": [fleet],
-    "/approvals": [approvals],
     "/labels": [learning.labels],
+    "/approvals": [approvals, claims],
     "/costs": [costs],
     "/audit": [audit],
 }.items():

@@ -49,7 +49,15 @@ def tell_of_money(sender: object, **_: Any) -> None:
     tell("costs")
 
 
-@receiver([asked.approval_opened, asked.approval_voted, asked.approval_decided, asked.approval_superseded])
+@receiver(
+    [
+        asked.approval_opened,
+        asked.approval_claimed,
+        asked.approval_voted,
+        asked.approval_decided,
+        asked.approval_superseded,
+    ]
+)
 def tell_of_question(sender: object, approval_id: UUID, run_id: UUID, **_: Any) -> None:
     """A question to people came, was answered or went."""
     tell("approvals", f"approval:{approval_id}", f"run:{run_id}", "fleet", "audit")

@@ -12,6 +12,7 @@ from django.db import connection
 
 from agents.audit import sealing
 from agents.runs import hotpath, interventions, overriding, recovery, rollups, withdrawing
+from approvals import claiming
 from approvals.sampling import drawing
 from cockpit.brambleway import work
 
@@ -35,6 +36,7 @@ JOBS = (
     Job("delegated runs", 2.0, withdrawing.withdraw_orphans),
     Job("overrides", 2.0, overriding.expire),
     Job("samples", 5.0, drawing.draw),
+    Job("claims", 5.0, claiming.expire),
     Job("rollups", 2.0, rollups.roll_up),
     Job("seals", 10.0, sealing.seal),
 )
