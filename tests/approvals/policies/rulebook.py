@@ -1,0 +1,60 @@
+"""A small set of rules for the tools of tests, and actions to judge by them."""
+
+from typing import Any
+from uuid import UUID
+
+from agents.contracts import Action, Confidence, Json, Source
+from agents.registry import declarations
+from approvals.policies import surface
+from approvals.policies.engine import Decision, PolicyEngine
+from tests import toolbox
+
+assert toolbox  # its tools are in the catalogue
+RULES = """
+@id("allow-all") permit(principal, action, resource);
+@id("forbid-over-1000") @reason("Nobody pays back more than 1,000.")
+forbid(principal, action == Cockpit::Action::"test.refund", resource)
+    when { context.input.amount_minor > 100000 };
+@id("ask-red") @reason("Money moves.") @obligation("require_approval") @level("L1") @sla_minutes("30")
+forbid(principal, action in Cockpit::Action::"zone_red", resource) unless { context.approval_level >= 1 };
+@id("ask-twice-over-500") @obligation("require_approval") @level("L2") @votes("2")
+forbid(principal, action == Cockpit::Action::"test.refund", resource)
+    when { context.input.amount_minor > 50000 } unless { context.approval_level >= 2 };
+@id("no-personal-data-abroad") @reason("Personal data stays in the EU.")
+forbid(principal, action == Cockpit::Action::"model.call", resource)
+    when { context has data_class && context.data_class == "personal" }
+    unless { context has region && context.region == "eu" };
+@id("forbid-frozen") forbid(principal, action, resource) when { principal.frozen || principal.quarantined };
+"""
+NOWHERE = UUID(int=0)
+
+
+def action(name: str = "test.refund", *, kind: str = "tool", **fields: Any) -> Action:
+    """An act of an agent, a refund of €184 unless said otherwise."""
+    plain: Json = {"order": "4711", "amount": "184.00"} if name == "test.refund" else {}
+    values: dict[str, Any] = {
+        "run_id": NOWHERE,
+        "seq": 2,
+        "arguments": plain,
+        "agent_id": NOWHERE,
+        "agent": "refunds",
+        "release_id": NOWHERE,
+        "release": "1.1",
+        "team_id": NOWHERE,
+        "environment": "live",
+        "tier": 3,
+        "writes": True,
+        "confidence": Confidence(0.62, Source.SELF_REPORTED),
+        **fields,
+    }
+    return Action(kind=kind, name=name, **values)
+
+
+def engine(text: str = RULES, kind: type[PolicyEngine] = PolicyEngine) -> PolicyEngine:
+    """These rules over the catalogue as it is."""
+    return kind(text, surface.of(declarations.declared()))
+
+
+def judge(text: str = RULES, *, level: int = 0, **fields: Any) -> Decision:
+    """What these rules say of an act."""
+    return engine(text).judge(action(**fields), team="service", level=level)
