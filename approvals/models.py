@@ -16,6 +16,8 @@ from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Permission, Release, Run, Team, TeamOwnedQuerySet, User
 from approvals.learning.models import Look as Look  # each feature keeps its own nouns; Django finds them here
+from approvals.policies.models import PolicyDifference as PolicyDifference
+from approvals.policies.models import PolicySet as PolicySet
 
 SLO = timedelta(minutes=15)
 """How long a question may wait before it is late. Lateness is shown; it never decides anything."""

@@ -4,9 +4,11 @@ from typing import Any
 from uuid import UUID
 
 from agents.contracts import Action, Confidence, Json, Source
+from agents.models import User
 from agents.registry import declarations
-from approvals.policies import surface
+from approvals.policies import loaded, publishing, surface
 from approvals.policies.engine import Decision, PolicyEngine
+from approvals.policies.models import PolicySet
 from tests import toolbox
 
 assert toolbox  # its tools are in the catalogue
@@ -27,11 +29,12 @@ forbid(principal, action == Cockpit::Action::"model.call", resource)
 @id("forbid-frozen") forbid(principal, action, resource) when { principal.frozen || principal.quarantined };
 """
 NOWHERE = UUID(int=0)
+REFUND: Json = {"order": "4711", "amount": "184.00"}
 
 
 def action(name: str = "test.refund", *, kind: str = "tool", **fields: Any) -> Action:
     """An act of an agent, a refund of €184 unless said otherwise."""
-    plain: Json = {"order": "4711", "amount": "184.00"} if name == "test.refund" else {}
+    plain = REFUND if name == "test.refund" else {}
     values: dict[str, Any] = {
         "run_id": NOWHERE,
         "seq": 2,
@@ -58,3 +61,22 @@ def engine(text: str = RULES, kind: type[PolicyEngine] = PolicyEngine) -> Policy
 def judge(text: str = RULES, *, level: int = 0, **fields: Any) -> Decision:
     """What these rules say of an act."""
     return engine(text).judge(action(**fields), team="service", level=level)
+
+
+CASES: list[Json] = [
+    {"name": "A refund waits", "expect": "hold", "rule": "ask-red", "tool": "test.refund", "arguments": REFUND},
+    {"name": "Too much", "expect": "deny", "tool": "test.refund", "arguments": {**REFUND, "amount": "1000.01"}},
+    {"name": "A note", "expect": "allow", "tool": "test.note", "arguments": {"text": "hello"}},
+]
+
+
+def publish(text: str = RULES, *, by: User | None = None, cases: list[Json] | None = None) -> PolicySet:
+    """A version with these rules."""
+    return publishing.publish({"rules.cedar": text}, CASES if cases is None else cases, by=by)
+
+
+def enforce(text: str = RULES, *, cases: list[Json] | None = None) -> PolicySet:
+    """A version with these rules, in force in this process at once."""
+    made = publishing.enforce(publish(text, cases=cases), by=None, reason="It was tried.")
+    loaded.forget()
+    return made

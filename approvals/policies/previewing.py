@@ -1,0 +1,147 @@
+"""What a version would have done: the real actions of the last days, judged again.
+
+Read from steps and their payloads, newest runs first, a few hundred at a time. What a step no longer knows (how often
+it was tried when it was asked about) is taken as it ended.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from agents.contracts import Action, Confidence, Json, Source, Stance
+from agents.models import Run, Step, StepPayload
+from approvals.policies.engine import Decision, PolicyEngine
+
+CHUNK = 400
+MOST = 20_000
+EXAMPLES = 20
+JUDGED = (Step.Kind.TOOL, Step.Kind.MODEL, Step.Kind.DELEGATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A real step about which the version would have said something else."""
+
+    run_id: UUID
+    seq: int
+    agent: str
+    name: str
+    says: str
+    was: str
+    decision: Decision
+
+
+@dataclass(slots=True)
+class Preview:
+    """How many actions were judged, how they came out, which rules decided, and where it would have been otherwise."""
+
+    days: int
+    judged: int = 0
+    is_cut: bool = False
+    stances: Counter[str] = field(default_factory=Counter)
+    rules: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    changed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    examples: list[Example] = field(default_factory=list)
+
+
+def preview(engine: PolicyEngine, *, days: int, at: datetime | None = None) -> Preview:
+    """Judge the actions of runs created in the last `days`, at most MOST of them, newest runs first."""
+    found = Preview(days)
+    since = (at or timezone.now()) - timedelta(days=days)
+    for step, action, team in _actions(since):
+        if found.judged == MOST:
+            found.is_cut = True
+            break
+        _count(found, step, engine.judge(action, team=team))
+    return found
+
+
+def _count(found: Preview, step: Step, decision: Decision) -> None:
+    was, would = was_decided(step), decision.stance.name.lower()
+    found.judged += 1
+    found.stances[would] += 1
+    for rule in decision.rules or (("no policy permits it",) if decision.stance == Stance.DENY else ()):
+        if decision.stance != Stance.ALLOW:
+            found.rules[(would, step.name, rule)] += 1
+    if was == would:
+        return
+    found.changed[(was, would)] += 1
+    if len(found.examples) < EXAMPLES:
+        slug = step.run.agent.slug
+        found.examples.append(Example(step.run_id, step.seq, slug, step.name, step.says, was, decision))
+
+
+def was_decided(step: Step) -> str:
+    """What became of it at the time: allow, hold or deny."""
+    if step.answer or step.state == Step.State.HELD:
+        return "hold"
+    return "deny" if step.state == Step.State.REFUSED and step.gate else "allow"
+
+
+def _actions(since: datetime) -> Iterator[tuple[Step, Action, str]]:
+    """Every action of runs created since then. Ids of runs rise with time, so the primary key finds them."""
+    first = UUID(int=int(since.timestamp() * 1000) << 80)
+    runs = Run.objects.filter(pk__gte=first).order_by("-pk").values_list("pk", flat=True)
+    last: UUID | None = None
+    while chunk := list((runs.filter(pk__lt=last) if last else runs)[:CHUNK]):
+        last = chunk[-1]
+        yield from _of_runs(chunk)
+
+
+def _of_runs(chunk: list[UUID]) -> Iterator[tuple[Step, Action, str]]:
+    whole = Step.objects.filter(run_id__in=chunk, kind__in=JUDGED).select_related(
+        "run__agent", "run__team", "run__release"
+    )
+    steps = list(whole.defer("error", "in_force").order_by("-run_id", "seq"))
+    given = dict(_inputs(chunk))
+    for step in steps:
+        yield step, as_action(step, given.get((step.run_id, step.seq)) or {}), step.run.team.slug
+
+
+def _inputs(chunk: list[UUID]) -> Iterator[tuple[tuple[UUID, int], Json]]:
+    kinds = Step.objects.filter(run_id__in=chunk, kind__in=[Step.Kind.TOOL, Step.Kind.DELEGATE])
+    wanted = set(kinds.values_list("run_id", "seq"))
+    payloads = StepPayload.objects.filter(run_id__in=chunk).values_list("run_id", "seq", "input__arguments")
+    for run_id, seq, arguments in payloads:
+        if (run_id, seq) in wanted and isinstance(arguments, dict):
+            yield (run_id, seq), arguments
+
+
+def as_action(step: Step, arguments: Json) -> Action:
+    """A stored step as a gate would have seen it."""
+    run, sure = step.run, step.confidence
+    is_model = step.kind == Step.Kind.MODEL
+    chain = [{"provider": step.provider, "model": step.model or step.name}]
+    facts: dict[str, Any] = _facts(run.release.bundle)
+    if is_model and isinstance(step.cost, Decimal):
+        facts["estimated_cost_usd"] = step.cost
+    return Action(
+        run_id=step.run_id,
+        seq=step.seq,
+        kind=step.kind,
+        name=step.name,
+        arguments={"chain": run.release.chain or chain} if is_model else arguments,
+        agent_id=run.agent_id,
+        agent=run.agent.slug,
+        release_id=run.release_id,
+        release=run.release.version,
+        team_id=run.team_id,
+        environment=run.environment,
+        tier=step.tier or 1,
+        writes=step.writes,
+        confidence=Confidence() if sure is None else Confidence(sure, Source(step.confidence_source)),
+        says=step.says,
+        attempt=step.attempt,
+        facts=facts,
+        compensates=step.compensates,
+    )
+
+
+def _facts(bundle: Mapping[str, Any]) -> Json:
+    return {"data_class": bundle["data_class"]} if bundle.get("data_class") else {}

@@ -1,0 +1,40 @@
+"""What a version would have done on real actions."""
+
+import pytest
+
+from agents.models import Run, Step, StepPayload
+from approvals.policies import previewing
+from tests import factories
+from tests.approvals.policies import rulebook
+
+pytestmark = pytest.mark.django_db
+
+
+def _did(run: Run, name: str, arguments: dict[str, str], **fields: object) -> Step:
+    made = factories.step(run, name=name, writes=True, tier=3, **fields)
+    StepPayload.objects.create(run_id=run.pk, seq=made.seq, input={"arguments": arguments})
+    return made
+
+
+def test_real_actions_are_judged_again_and_what_would_change_is_shown(run: Run) -> None:
+    _did(run, "test.refund", {"order": "1", "amount": "1000.01"}, answer={"kind": "approved"})
+    _did(run, "test.refund", {"order": "1", "amount": "10.00"}, answer={"kind": "approved"})
+    _did(run, "test.refund", {"order": "2", "amount": "5.00"})
+    factories.step(run, kind="model", name="sim-small")
+    factories.step(run, kind="wait", name="wait")
+    found = previewing.preview(rulebook.engine(), days=1)
+    assert found.judged == 4
+    assert found.stances == {"deny": 1, "hold": 2, "allow": 1}
+    assert found.changed == {("hold", "deny"): 1, ("allow", "hold"): 1}
+    assert found.rules[("deny", "test.refund", "forbid-over-1000")] == 1
+    assert {(one.seq, one.was, one.decision.rules[-1]) for one in found.examples} == {
+        (1, "hold", "forbid-over-1000"),
+        (3, "allow", "ask-red"),
+    }
+
+
+def test_older_runs_are_left_out(run: Run) -> None:
+    _did(run, "test.refund", {"order": "1", "amount": "10.00"})
+    later = run.created_at + previewing.timedelta(days=3)
+    assert previewing.preview(rulebook.engine(), days=1, at=later).judged == 0
+    assert previewing.preview(rulebook.engine(), days=4, at=later).judged == 1
