@@ -1,7 +1,7 @@
 """What an approval is an approval of: the digest of the normalised action, and its proof at the moment of acting.
 
 Apart from the gate because the digest is taken when a question is opened and when it is answered as well. It is SHA-256
-over RFC 8785 canonical JSON. Later facts that an approval shall bind (a policy's version, preconditions) join `bound`.
+over RFC 8785 canonical JSON. Later facts that an approval shall bind (preconditions) join `bound`.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import rfc8785
 from agents import errors
 from agents.contracts import Action, Json
 from approvals.models import Approval, Decision
+from approvals.policies import loaded
 
 EXACT = 2**53 - 1
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -23,6 +24,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 def bound(action: Action) -> Json:
     """What an approval binds besides the arguments."""
     taking_back = {} if action.compensates is None else {"compensates": action.compensates}
+    held = loaded.enforced()
+    policy = {} if held is None else {"policy": held.number}
     return {
         "kind": action.kind,
         "tool": action.name,
@@ -30,6 +33,7 @@ def bound(action: Action) -> Json:
         "release": str(action.release_id),
         "environment": action.environment,
         **taking_back,
+        **policy,
     }
 
 

@@ -53,7 +53,8 @@ MIDDLEWARE = [
     "cockpit.middleware.DomainErrorMiddleware",
 ]
 # Asked in this order before every action; the strictest answer wins.
-AGENT_GATES = ["approvals.gates.TierGate", "finops.gates.PriceGate"]
+# The policies come last: they may name what a call is going to cost.
+AGENT_GATES = ["approvals.gates.TierGate", "finops.gates.PriceGate", "approvals.policies.gate.PolicyGate"]
 AGENT_PRICER = "finops.pricing.price"
 # Names of tools are taken once: the demo's are declared only where the demo is.
 DEMO = switch("COCKPIT_DEMO", default=bool(_running.get("demo")))

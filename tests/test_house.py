@@ -133,6 +133,7 @@ def test_nothing_of_others_is_kept_in_the_repository() -> None:
         ".md",
         ".txt",
         ".toml",
+        ".cedar",
         ".yaml",
         ".lock",
         ".json",

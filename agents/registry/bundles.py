@@ -97,6 +97,7 @@ class ModelTable(Written):
     model: Name | None = None
     base_url: Annotated[str, AfterValidator(_without_credentials)] | None = None
     key_env: Annotated[str, AfterValidator(_variable)] | None = None
+    region: Name | None = None
     max_age_s: Seconds | None = None
 
 
@@ -148,6 +149,7 @@ class Bundle(Written):
     settings: Annotated[Json, AfterValidator(_tried)] = {}
     thresholds: Thresholds | None = None
     variables: dict[Variable, str] | None = None
+    data_class: Name | None = None
     pipeline: list[Stage] | None = None
     simulated: Json | None = None
     tool_types: Json | None = None

@@ -39,7 +39,9 @@ def plan(claim: Claim, ask: AskModel | UseTool, *, seq: int, turn: int) -> Plann
     if isinstance(ask, AskModel):
         chain = claim.release.bundle.get("models") or [{"provider": "", "model": ""}]
         name = ask.recorded.model if ask.recorded else chain[0]["model"]
-        action = act(claim, seq, "model", name, {"messages": len(ask.messages), "chain": chain}, tier=1, writes=False)
+        instead = (claim.release.bundle.get("degraded") or {}).get("models", [])  # whoever may be asked is judged
+        given = {"messages": len(ask.messages), "chain": [*chain, *instead]}
+        action = act(claim, seq, "model", name, given, tier=1, writes=False)
         if ask.recorded is None:
             action.facts.update(size(claim, ask))
         return Planned(seq, turn, ask, action)
@@ -82,6 +84,12 @@ def plan_delegation(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Plann
         return planned, Result("failed", error_class="invalid_arguments", error=reason)
     action = replace(planned.action, arguments=hotpath.clean(ask.arguments))
     return replace(planned, action=action)
+
+
+def data_class(claim: Claim) -> Json:
+    """What the release says of the data its agent works with, for gates that judge where it may go."""
+    said = claim.release.bundle.get("data_class")
+    return {"data_class": said} if said else {}
 
 
 def size(claim: Claim, ask: AskModel) -> Json:
@@ -176,4 +184,5 @@ def act(
         writes=writes,
         confidence=ask.confidence if ask else UNKNOWN,
         says=hotpath.text(ask.says) if ask else "",
+        facts=data_class(claim),
     )

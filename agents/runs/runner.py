@@ -307,7 +307,7 @@ class Driver:
         to repeat, ask a person about the rest."""
         stored = self.claim.open[step.seq]
         given = self.claim.history[step.seq].input or {}
-        action = step.action
+        action = replace(step.action, attempt=step.attempt + 1)
         if isinstance(step.ask, UseTool) and given.get("arguments") not in (None, action.arguments):
             action = replace(action, arguments=given["arguments"])  # a person had edited them
             action = planning.replace_said(action, step.spec) if step.spec else action

@@ -56,14 +56,13 @@ _known = _Known()
 
 def enforced() -> Loaded | None:
     """The version that holds; None where none does."""
-    _refresh()
-    return _known.enforced
+    return at_work()[0]
 
 
-def log_only() -> Loaded | None:
-    """The version that is tried beside it."""
+def at_work() -> tuple[Loaded | None, Loaded | None]:
+    """The version that holds, and the one that is tried beside it."""
     _refresh()
-    return _known.log_only
+    return _known.enforced, _known.log_only
 
 
 def forget() -> None:

@@ -61,6 +61,20 @@ def test_what_is_not_known_is_absent() -> None:
     assert requests.facts(rulebook.action(confidence=Confidence(0.8549, Source.VERIFIER)))["confidence_bp"] == 8549
 
 
+def test_everything_the_schema_speaks_of_is_told_where_it_is_known() -> None:
+    engines = {
+        "conflicting_results": True,
+        "abnormal_latency": False,
+        "customer_segment": "gold",
+        "data_class": "personal",
+        "estimated_cost_usd": Decimal("0.0000001"),
+    }
+    money = {"order": "1", "amount": "2", "currency": "EUR"}
+    known = requests.facts(rulebook.action(arguments=money, facts=engines))
+    assert known.keys() == {name.rstrip("?") for name in surface.FACTS}
+    assert known["cost_micros"] == 1
+
+
 def test_every_model_of_a_chain_has_to_be_allowed() -> None:
     near, far = {"provider": "a", "model": "m1", "region": "eu"}, {"provider": "b", "model": "m2"}
     cached = {"provider": "cached"}

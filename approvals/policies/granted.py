@@ -1,0 +1,35 @@
+"""What people have really granted for exactly one act: the level, and how many of them."""
+
+from dataclasses import dataclass
+
+from agents.contracts import Action
+from approvals import integrity
+from approvals.models import Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The level that was asked for and let through, and the votes it took."""
+
+    level: int
+    votes: int
+
+    def lacks(self, level: int, votes: int) -> str:
+        """What is missing to let something through that demands this much; empty when nothing is."""
+        if self.level >= level and self.votes >= votes:
+            return ""
+        return f"It takes L{level}{_by(votes)}; L{self.level}{_by(self.votes)} was given."
+
+
+def _by(votes: int) -> str:
+    return f" by {votes} people" if votes > 1 else ""
+
+
+def of(action: Action) -> Granted | None:
+    """What was granted for this very act, by its digest; an act that was doubted afterwards keeps what it had."""
+    digest = integrity.digest(integrity.bound(action), action.arguments)
+    asked = Approval.objects.of_step(action.run_id, action.seq).filter(state__in=Approval.ALLOWING)
+    given = list(asked.filter(decisions__digest=digest).distinct().values_list("level", "votes_needed"))
+    if not given:
+        return None
+    return Granted(max(level for level, _ in given), max(votes for _, votes in given))
