@@ -27,7 +27,7 @@ DROP TRIGGER policy_set_is_frozen ON approvals_policyset;
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0007_samples'),
+        ('approvals', '0008_claims'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
