@@ -17,7 +17,7 @@ from approvals.models import Approval, Decision
 from tests.approvals import questions
 
 
-@tool("test.ship", tier=3, timeout=None)
+@tool("test.label_parcel", tier=3, timeout=None)
 def ship(
     to: str,
     amount: Decimal,
@@ -34,7 +34,7 @@ def ship(
 @pytest.fixture
 def spec() -> ToolSpec:
     """The tool above."""
-    return catalogue.get("test.ship")
+    return catalogue.get("test.label_parcel")
 
 
 GIVEN: dict[str, Any] = {
