@@ -49,6 +49,7 @@ def _reply_touches(ticket: int) -> list[Touched]:
     tier=2,
     writes=True,
     idempotent=True,
+    stop_window=timedelta(seconds=20),
     says=lambda ticket, text: f"Reply to ticket {ticket}: “{text[:80]}”",
     touches=_reply_touches,
 )
