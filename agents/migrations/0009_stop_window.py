@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='run',
             name='waits',
-            field=models.CharField(blank=True, choices=[('', 'Nothing'), ('approval', 'approval'), ('doubt', 'a person to say what happened'), ('decision', 'a person to decide how it goes on'), ('timer', 'its timer'), ('retry', 'the next try'), ('capacity', 'capacity'), ('delegation', 'delegated runs'), ('window', 'its stop window')], db_default='', default='', max_length=12),
+            field=models.CharField(blank=True, choices=[('', 'Nothing'), ('approval', 'approval'), ('doubt', 'a person to say what happened'), ('decision', 'a person to decide how it goes on'), ('timer', 'its timer'), ('retry', 'the next try'), ('capacity', 'capacity'), ('delegation', 'delegated runs'), ('window', 'the moment it was announced for')], db_default='', default='', max_length=12),
         ),
     ]

@@ -76,7 +76,7 @@ class Run(models.Model):
         RETRY = "retry", "the next try"
         CAPACITY = "capacity", "capacity"
         DELEGATION = "delegation", "delegated runs"
-        WINDOW = "window", "its stop window"
+        WINDOW = "window", "the moment it was announced for"
 
     DRIVEN: ClassVar[frozenset[str]] = frozenset({State.RUNNING, State.COMPENSATING})
     ENDED: ClassVar[frozenset[str]] = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})

@@ -41,6 +41,7 @@ BACK = {
 """What leads to the sentence of a step that takes an act back."""
 DID = {
     "pause": "paused it",
+    "stop": "stopped it before it happened",
     "resume": "let it go on",
     "cancel": "cancelled it",
     "keep": "let it go on with its release and the program as it is",
@@ -193,10 +194,15 @@ def _fate(step: Step) -> tuple[str, str, str]:
         Step.State.HELD: ("held", "Proposes: ", f"Waits for a person. {step.gate_reason}"),
         Step.State.INTENDED: ("busy", "Is at it: ", decided(step)),
         Step.State.FAILED: ("bad", "Tried: ", f"It failed: {why}" if why else "It failed."),
-        Step.State.REFUSED: ("warn", "Was refused: ", " ".join(filter(None, [decided(step), step.error])) or why),
+        Step.State.REFUSED: ("warn", "Was refused: ", " ".join(filter(None, [decided(step), _besides(step)])) or why),
         Step.State.IN_DOUBT: ("held", "Nobody knows whether this happened: ", step.error),
         Step.State.CANCELLED: ("warn", "Withdrawn: " if step.started_at is None else "Broken off: ", why),
     }[Step.State(step.state)]
+
+
+def _besides(step: Step) -> str:
+    """What went wrong that the answer of a person does not say already."""
+    return "" if step.answer and step.answer.get("kind") == "rejected" else step.error
 
 
 def again(step: Step) -> str:

@@ -61,7 +61,7 @@ def step_of(run: Run, seq: int = 1) -> Step:
 def test_an_announced_act_waits_as_a_row_and_asks_nobody(team: Team, olga: User) -> None:
     run = begun(team, olga)
     step = step_of(run)
-    assert (run.state, run.waits, run.waiting_for) == ("waiting", "window", "its stop window")
+    assert (run.state, run.waits, run.waiting_for) == ("waiting", "window", "the moment it was announced for")
     assert step.is_announced
     assert run.wake_at == step.due_at
     assert step.due_at
