@@ -165,6 +165,11 @@ class Approval(models.Model):
             models.Index(fields=["team", "-id"], name="approval_team"),
             models.Index(fields=["agent", "-id"], name="approval_agent"),
             models.Index(
+                fields=["agent", "tool", "-decided_at"],
+                name="approval_learned",
+                condition=Q(decided_at__isnull=False),
+            ),
+            models.Index(
                 fields=["-decided_at", "team"], name="approval_decided", condition=Q(decided_at__isnull=False)
             ),
         ]

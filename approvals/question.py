@@ -17,6 +17,8 @@ from agents.models import Step, Tool, User
 from agents.tools import catalogue
 from approvals import claiming, duties, editing, fields, voting
 from approvals.fields import Field
+from approvals.learning import calibration
+from approvals.learning.calibration import TrackRecord
 from approvals.models import Approval, Decision
 
 STORY_STEPS = 6
@@ -77,6 +79,7 @@ class Question:
     refusal: str
     choices: Sequence[Choice]
     story: Sequence[Step]
+    record: TrackRecord
     undoable_for: timedelta | None
     ballot: voting.Ballot
     may_claim: bool
@@ -146,6 +149,7 @@ def brief(approval: Approval, user: User) -> Question:
         may_claim=approval.is_open and not duty,
         choices=_choices(approval) if approval.is_open else (),
         story=_story(approval),
+        record=calibration.track_record(approval),
         undoable_for=tool,
         ballot=voting.ballot(approval),
     )

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from approvals import claim_views, views
+from approvals.learning import calibration_views as calibrating
 from approvals.learning import views as learning
 from approvals.sampling import views as samples
 
@@ -10,6 +11,9 @@ app_name = "approvals"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.approvals, name="approvals"),
     path("count/", views.count, name="count"),
+    path("calibration/", calibrating.calibration, name="calibration"),
+    path("calibration/<slug:slug>/", calibrating.agent_calibration, name="agent-calibration"),
+    path("calibration/<slug:slug>/threshold/", calibrating.threshold, name="threshold"),
     path("labels/", learning.labels, name="labels"),
     path("labels.jsonl", learning.labels_jsonl, name="labels-jsonl"),
     path("step/<uuid:run_id>/<int:seq>/", views.step, name="step"),

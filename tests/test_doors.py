@@ -55,6 +55,7 @@ WORDS = {
     "percent": "12",
     "value": "5",
     "to": "old",
+    "threshold": "0.5",
 }
 BODIES = {  # the API refuses what it does not know, and says so before it looks for anything
     "api/v1/runs": {"agent": "till", "objective": "Look at the ticket."},
@@ -221,6 +222,8 @@ LISTS = {
     "approvals": "/approvals/",
     "approval": "/approvals/{approval_id}/",
     "labels": "/approvals/labels/",
+    "calibration": "/approvals/calibration/",
+    "agent calibration": "/approvals/calibration/till/",
     "costs": "/costs/",
     "audit": "/audit/",
     "api runs": "/api/v1/runs",

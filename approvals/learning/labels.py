@@ -137,7 +137,7 @@ def _context(asked: Approval, look: Look | None) -> Json:
 def _correction(decision: Decision) -> Json | None:
     """What the reviewer wanted instead: which arguments, or that it does not happen."""
     if decision.answer == Decision.Answer.REJECT:
-        return {"kind": "reject"}
+        return {"kind": "reject", "code": decision.code or None}
     if decision.arguments is None:
         return None
     before, after = decision.approval.arguments, decision.arguments

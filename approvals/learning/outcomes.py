@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 from agents.models import Step
 from approvals.models import Approval, ApprovalQuerySet, Decision
 
-RIGHT, WRONG = frozenset({Decision.Answer.APPROVE}), frozenset({Decision.Answer.EDIT, Decision.Answer.REJECT})
+JUDGEMENTS = frozenset({Decision.Answer.APPROVE, Decision.Answer.EDIT, Decision.Answer.REJECT})
 JUDGING = frozenset({Approval.Kind.ACT, Approval.Kind.SAMPLE})
 MANUAL = 4
 
@@ -34,9 +34,11 @@ RIGHTLY = Q(state=Approval.State.APPROVED, is_taken_back=False)
 
 
 def was_right(decision: Decision, *, is_taken_back: bool) -> bool | None:
-    """The same of a single decision; None where it does not say."""
+    """The same of what one decision was about; None where it does not say, or others have yet to vote."""
     asked = decision.approval
     is_act = asked.kind in JUDGING and not asked.is_manual and asked.bound.get("kind") != "model"
-    if not is_act or asked.compensates is not None or decision.answer not in RIGHT | WRONG:
+    if not is_act or asked.compensates is not None or decision.answer not in JUDGEMENTS:
         return None
-    return decision.answer in RIGHT and not is_taken_back
+    if asked.state not in Approval.DECIDED:
+        return None
+    return asked.state == Approval.State.APPROVED and not is_taken_back

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
+from django_htmx.middleware import HtmxDetails
 
 from agents.audit import log as audit
 from agents.keyset import cut
@@ -20,6 +21,7 @@ class PersonRequest(HttpRequest):
     """A request of somebody signed in."""
 
     actor: User
+    htmx: HtmxDetails
 
 
 @require_safe

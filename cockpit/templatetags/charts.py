@@ -16,7 +16,8 @@ register = template.Library()
 def chart(figure: Mapping[str, Any], label: str, height: str = "") -> dict[str, Any]:
     """`{% chart figure "Cost per day by agent" %}`: `figure` is `{"data": [traces], "layout": {…}}`, plain values only.
 
-    Colours, type and grid come from the page's tokens, so a figure names none. Traces with `x` and `y` make the table.
+    Colours, type and grid come from the page's tokens, so a figure names none. Traces with `x` and `y` make the table,
+    but those whose `meta` is "mark"; where the x axis has `ticktext`, those are its words.
     """
     return {
         "figure": figure,
@@ -30,10 +31,14 @@ def chart(figure: Mapping[str, Any], label: str, height: str = "") -> dict[str, 
 
 def _table(figure: Mapping[str, Any]) -> dict[str, Any]:
     """The figures as columns (one a trace) and rows (one an x, in the order of first appearance)."""
-    traces = [trace for trace in figure.get("data", []) if "x" in trace and "y" in trace]
+    traces = [
+        trace for trace in figure.get("data", []) if "x" in trace and "y" in trace and trace.get("meta") != "mark"
+    ]
+    axis = figure.get("layout", {}).get("xaxis", {})
+    words = dict(zip(axis.get("tickvals", ()), axis.get("ticktext", ()), strict=False))
     values = [dict(zip(trace["x"], trace["y"], strict=False)) for trace in traces]
     steps = list(dict.fromkeys(x for trace in traces for x in trace["x"]))
     return {
         "columns": [trace.get("name", "value") for trace in traces],
-        "rows": [(step, [known.get(step) for known in values]) for step in steps],
+        "rows": [(words.get(step, step), [known.get(step) for known in values]) for step in steps],
     }

@@ -1,0 +1,75 @@
+"""Calibration as a Plotly figure, made of plain values: nothing here imports Plotly or names a colour.
+
+The page's script draws it in the colours of the page; its table says the same to whoever cannot see it.
+"""
+
+from agents.contracts import Json
+from approvals.learning.calibration import Calibration
+from approvals.learning.statistics import BINS
+
+WIDTH = 100 / BINS
+MIDDLES = [WIDTH * (place + 0.5) for place in range(BINS)]
+WORDS = [f"{WIDTH * place:.0f}–{WIDTH * (place + 1):.0f} %" for place in range(BINS)]
+
+
+def reliability(found: Calibration, *, threshold: float | None) -> Json:
+    """How often it was right in each tenth of what it said, with 95 % intervals; the line on which right is as often as
+    said; the threshold in force; and how many cases each bar rests on."""
+    bins = found.bins
+    x = [WIDTH * (round(one.low * BINS) + 0.5) for one in bins]
+    right = [_percent(one.share.value or 0.0) for one in bins]
+    above = [_percent(one.share.interval[1] - (one.share.value or 0.0)) for one in bins]
+    below = [_percent((one.share.value or 0.0) - one.share.interval[0]) for one in bins]
+    data: list[Json] = [
+        {
+            "type": "bar",
+            "name": "Was right, %",
+            "x": x,
+            "y": right,
+            "error_y": {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1},
+        },
+        {
+            "type": "scatter",
+            "name": "Said, mean %",
+            "mode": "markers",
+            "marker": {"symbol": "diamond", "size": 9},
+            "x": x,
+            "y": [_percent(one.said) for one in bins],
+        },
+        {"type": "bar", "name": "Decisions", "visible": False, "x": x, "y": [one.share.of for one in bins]},
+        _line("Right as often as said", [0, 100], [0, 100], "dot"),
+    ]
+    if threshold is not None:
+        data.append(_line(f"Threshold {threshold:g}", [_percent(threshold)] * 2, [0, 100], "solid"))
+    layout = {
+        "showlegend": True,
+        "xaxis": {"range": [0, 100], "tickvals": MIDDLES, "ticktext": WORDS, "title": {"text": "it said"}},
+        "yaxis": {"range": [0, 105], "ticksuffix": " %", "title": {"text": "it was right"}},
+        "hovermode": "closest",
+        "bargap": 0.1,
+    }
+    return {"data": data, "layout": layout}
+
+
+def caption(name: str, found: Calibration) -> str:
+    """What the chart shows, in words."""
+    what = f" with {found.tool}" if found.tool else ""
+    return f"How often {name}{what} was right, by how sure it said it was"
+
+
+def _line(name: str, x: list[float], y: list[float], dash: str) -> Json:
+    """A mark: drawn, and in no table."""
+    return {
+        "type": "scatter",
+        "name": name,
+        "mode": "lines",
+        "line": {"dash": dash, "width": 2},
+        "meta": "mark",
+        "hoverinfo": "name",
+        "x": x,
+        "y": y,
+    }
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 1)

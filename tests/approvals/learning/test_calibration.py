@@ -1,0 +1,160 @@
+"""How sure agents say they are, against how right they were: counted, shown, and turned into a threshold."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings as configured
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+from uuid_utils.compat import uuid7
+
+from agents import errors
+from agents.models import Agent, Override, User
+from approvals.learning import calibration, charts, criteria
+from approvals.learning.statistics import Share
+from approvals.models import Approval
+from tests import factories
+from tests.approvals import questions
+from tests.approvals.learning import decided
+
+LONG_AGO = timezone.now() - timedelta(days=3650)
+RIGHT, WRONG = "approved", "rejected"
+
+
+@pytest.fixture
+def refunds(agent: Agent) -> Agent:
+    """An agent with a tool, so that its threshold can be changed."""
+    made: Agent = factories.agent("refunds")
+    made.release = factories.release(made, tools=["test.refund"], thresholds={"confidence": 0.5})
+    made.save(update_fields=["release"])
+    return made
+
+
+def test_what_was_said_is_counted_with_what_came_true(refunds: Agent, rhea: User) -> None:
+    rows = decided.judged(
+        refunds, [(0.9, RIGHT), (0.9, WRONG), (0.9, "edited"), (0.91, RIGHT), (0.29, RIGHT), (None, RIGHT)], by=rhea
+    )
+    decided.take_back(rows[3])
+    found = calibration.of(refunds.pk, tool=decided.TOOL, since=LONG_AGO)
+    assert [(cell.place, cell.of, cell.right) for cell in found.cells] == [(29, 1, 1), (90, 3, 1), (91, 1, 0)]
+    assert found.silent == Share(1, 1)
+    assert found.judged == Share(3, 6)
+    assert found.error == pytest.approx((4 * (0.9025 - 0.25) + (1 - 0.29)) / 5)
+
+
+def test_only_what_says_something_about_the_agent_counts(refunds: Agent, rhea: User) -> None:
+    decided.judged(refunds, [(0.9, RIGHT)], by=rhea, tier=4)
+    decided.judged(refunds, [(0.9, RIGHT)], by=rhea, kind=Approval.Kind.IN_DOUBT)
+    decided.judged(refunds, [(0.9, RIGHT)], by=rhea, bound={"kind": "tool", "compensates": 3})
+    decided.judged(refunds, [(0.9, RIGHT)], by=rhea, bound={"kind": "model"})
+    decided.judged(refunds, [(0.9, RIGHT)], by=rhea, ago=timedelta(days=200))
+    recently = calibration.since(timezone.now())
+    assert calibration.of(refunds.pk, since=recently).judged == Share(0, 0)
+    decided.judged(refunds, [(0.9, RIGHT)], by=rhea, kind=Approval.Kind.SAMPLE, tier=2)
+    assert calibration.of(refunds.pk, since=recently).judged == Share(1, 1)
+
+
+def test_many_agents_take_one_query(
+    refunds: Agent, agent: Agent, rhea: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for one in (refunds, agent):
+        for tool in ("a.read", "b.write"):
+            decided.judged(one, [(0.8, RIGHT), (0.3, WRONG)], by=rhea, tool=tool)
+    with django_assert_num_queries(1):
+        found = calibration.of_agents([refunds.pk, agent.pk], since=LONG_AGO)
+    assert {pk: [one.tool for one in tools] for pk, tools in found.items()} == {
+        refunds.pk: ["a.read", "b.write"],
+        agent.pk: ["a.read", "b.write"],
+    }
+
+
+def test_a_question_says_how_right_the_agent_was_when_it_was_as_sure(rhea: User, client: Client) -> None:
+    asked = questions.held()
+    like = [(0.62, RIGHT)] * 7 + [(0.66, "edited")] * 2 + [(0.69, WRONG)]
+    decided.judged(asked.agent, like, by=rhea)
+    decided.judged(asked.agent, [(0.99, RIGHT)], by=rhea, ago=timedelta(days=40))
+    client.force_login(rhea)
+    page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", client.get(f"/approvals/{asked.pk}/").content.decode()))
+    assert "says 62 % , right 70 % of such times (n = 10 )".replace(" ,", ",").replace("10 )", "10)") in page.replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+    assert "7 approved, 2 edited, 1 rejected in 30 days" in page
+
+
+def test_the_page_proposes_a_threshold_and_somebody_puts_it_in_force(
+    refunds: Agent, rhea: User, olga: User, client: Client
+) -> None:
+    decided.judged(refunds, [(0.8, RIGHT)] * 60 + [(0.6, WRONG)] * 10 + [(0.6, RIGHT)] * 5, by=rhea)
+    client.force_login(olga)
+    address = f"/approvals/calibration/{refunds.slug}/"
+    page = client.get(address).content.decode()
+    assert 'name="threshold" value="0.61"' in page
+    client.post(f"{address}threshold/", {"threshold": "0.61", "reason": "So it was right.", "request_id": str(uuid7())})
+    made = Override.objects.get(agent=refunds, parameter="thresholds.confidence")
+    assert (made.value, made.by, made.run) == (0.61, olga, None)
+    assert calibration.in_force(refunds).value == 0.61
+    assert "That is the threshold it works with" in client.get(address).content.decode()
+
+
+def test_showing_people_less_than_the_release_promises_takes_governance(
+    refunds: Agent, rhea: User, olga: User, client: Client
+) -> None:
+    client.force_login(olga)
+    answer = client.post(
+        f"/approvals/calibration/{refunds.slug}/threshold/",
+        {"threshold": "0.2", "reason": "It is good.", "request_id": str(uuid7())},
+    )
+    assert answer.status_code == 403
+    assert not Override.objects.exists()
+
+
+def test_nothing_is_proposed_from_few_cases(refunds: Agent, rhea: User, client: Client) -> None:
+    decided.judged(refunds, [(0.8, RIGHT)] * 20, by=rhea)
+    client.force_login(rhea)
+    assert "No threshold is proposed" in client.get(f"/approvals/calibration/{refunds.slug}/").content.decode()
+    assert "decisions of 90 days" in client.get(
+        f"/approvals/calibration/{refunds.slug}/", headers={"HX-Request": "true", "HX-Target": "calibration"}
+    ).content.decode().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_diagram_is_drawn_with_its_threshold_and_read_as_a_table(refunds: Agent, rhea: User) -> None:
+    decided.judged(refunds, [(0.85, RIGHT), (0.85, WRONG), (1.0, RIGHT)], by=rhea)
+    figure = charts.reliability(calibration.of(refunds.pk, since=LONG_AGO), threshold=0.7)
+    right, said, of, *marks = figure["data"]
+    assert (right["x"], right["y"], of["y"]) == ([85.0, 95.0], [50.0, 100.0], [2, 1])
+    assert said["y"] == [85.0, 100.0]
+    assert [(mark["name"], mark["x"], mark["meta"]) for mark in marks] == [
+        ("Right as often as said", [0, 100], "mark"),
+        ("Threshold 0.7", [70.0, 70.0], "mark"),
+    ]
+    from cockpit.templatetags.charts import _table
+
+    assert _table(figure) == {
+        "columns": ["Was right, %", "Said, mean %", "Decisions"],
+        "rows": [("80–90 %", [50.0, 85.0, 2]), ("90–100 %", [100.0, 100.0, 1])],
+    }
+
+
+def test_a_wrong_setting_is_named_and_what_held_before_holds_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configured, "WORKSPACE", tmp_path)
+    file = tmp_path / criteria.FILE
+    file.write_text('never = ["payments.refund"]\n[supervised]\nruns = 500\n')
+    assert criteria.current().supervised.runs == 500
+    assert criteria.current().supervised.right == 0.992
+    assert criteria.current().never == ("payments.refund",)
+    for text, sentence in {
+        "[supervised]\nrun = 5\n": r"\[supervised\] run means nothing here. .*runs",
+        "[supervised]\nright = 99\n": r"\[supervised\] right is 99",
+        "never = 1\n": "never is 1",
+        "[drift": "is not TOML",
+    }.items():
+        file.write_text(text)
+        with pytest.raises(errors.Invalid, match=sentence):
+            criteria.read(file)
+        assert criteria.current().supervised.runs == 500
+        assert criteria.problem()
