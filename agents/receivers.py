@@ -35,7 +35,7 @@ def call_its_children_back(sender: object, run_id: UUID, state: str, **_: Any) -
 
 @receiver(signals.account_changed)
 def keep_in_the_log(
-    sender: object, verb: str, about: Model, by: User | None, reason: str, detail: Json, **_: Any
+    sender: object, verb: str, about: Model, by: User | None, reason: str, detail: Json, outcome: str = "done", **_: Any
 ) -> None:
     """People come before the audit log, so they announce and this records, in the same transaction."""
-    audit.record(verb, about=about, by=by, reason=reason, **detail)
+    audit.record(verb, about=about, by=by, reason=reason, outcome=outcome, **detail)

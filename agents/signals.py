@@ -30,7 +30,8 @@ call_billed = Signal()
 outcome."""
 
 account_changed = Signal()
-"""An account, team or key was made or ended. `verb: str, about: Model, by: User | None, reason: str, detail: Json`."""
+"""An account, team or key was made or ended, a factor shown. `verb: str, about: Model, by: User | None, reason: str,
+detail: Json`, and `outcome: str` where it was not done."""
 
 agent_changed = Signal()
 """An agent was published, frozen or thawed. `agent_id: UUID`."""

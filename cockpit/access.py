@@ -3,16 +3,14 @@
 Apart from the rooms because these are the only pages a stranger may open, and the only ones that write preferences.
 """
 
-import logging
 from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
-from django.core.cache import cache
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
@@ -21,17 +19,12 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
-from redis.exceptions import RedisError
 
 from agents.audit import log as audit
 from agents.models import AuditEntry, User
-from cockpit import preferences
+from agents.people import factors, tries
+from cockpit import entering, preferences
 from cockpit.middleware import CockpitRequest
-
-logger = logging.getLogger(__name__)
-
-TRIES = 5
-FORGET_AFTER = 5 * 60
 
 
 class SignInForm(AuthenticationForm):
@@ -79,9 +72,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(_next(request, settings.LOGIN_REDIRECT_URL))
     form, status, refused = SignInForm(request, data=request.POST or None), 200, ""
     if request.method == "POST":
-        if _failures(request) >= TRIES:
+        if tries.are_used_up(_key(request)):
             form, status = SignInForm(request, initial={"username": request.POST.get("username", "")}), 429
-            refused = f"Too many tries for this name. Wait {FORGET_AFTER // 60} minutes, then try again."
+            refused = f"Too many tries for this name. Wait {tries.FORGET_AFTER // 60} minutes, then try again."
         elif form.is_valid():
             return _admit(request, form)
         else:
@@ -91,17 +84,14 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     return render(request, "registration/login.html", context, status=status)
 
 
-@transaction.atomic
 def _admit(request: HttpRequest, form: SignInForm) -> HttpResponse:
-    """Open the session and go where the person wanted to go."""
+    """The password was right: ask for the second factor where the person has one, else open the session."""
     user = form.get_user()
     assert isinstance(user, User)
-    login(request, user)
-    audit.record("person.signed_in", about=user, by=user, address=_address(request))
-    _forget(request)
-    response = redirect(_next(request, settings.LOGIN_REDIRECT_URL))
-    preferences.keep(request, response, "theme", user.theme)
-    return response
+    tries.forget(_key(request))
+    if factors.kinds(user):
+        return entering.begin(request, user, leads_to=_next(request, ""))
+    return entering.enter(request, user, leads_to=_next(request, settings.LOGIN_REDIRECT_URL))
 
 
 def _refuse(request: HttpRequest) -> None:
@@ -110,47 +100,25 @@ def _refuse(request: HttpRequest) -> None:
     user = User.objects.filter(username__iexact=name).first()
     if user:
         audit.record(
-            "person.signed_in", about=user, by=None, outcome=AuditEntry.Outcome.DENIED, address=_address(request)
+            "person.signed_in",
+            about=user,
+            by=None,
+            outcome=AuditEntry.Outcome.DENIED,
+            address=entering.address_of(request),
         )
-    try:
-        cache.add(_key(request), 0, FORGET_AFTER)
-        cache.incr(_key(request))
-    except (RedisError, ValueError) as error:  # ValueError: the count ran out between the two calls
-        logger.warning("A failed sign-in was not counted: %s", error)
-
-
-def _failures(request: HttpRequest) -> int:
-    """Wrong tries still remembered. Without Redis nobody is locked out: operators must see the trouble."""
-    try:
-        return int(cache.get(_key(request), 0))
-    except RedisError as error:
-        logger.warning("Sign-ins are not limited: %s", error)
-        return 0
-
-
-def _forget(request: HttpRequest) -> None:
-    """A right password ends the count."""
-    try:
-        cache.delete(_key(request))
-    except RedisError as error:
-        logger.warning("The count of failed sign-ins was kept: %s", error)
+    tries.count(_key(request))
 
 
 def _key(request: HttpRequest) -> str:
     """One count per address and name: neither a shared proxy nor a known name locks others out."""
     name = request.POST.get("username", "").strip().lower()[:80]
-    return f"sign_in:{_address(request)}:{name.encode().hex()}"
-
-
-def _address(request: HttpRequest) -> str:
-    """Where the request came from, as the server saw it."""
-    return str(request.META.get("REMOTE_ADDR", ""))
+    return f"sign_in:{entering.address_of(request)}:{name.encode().hex()}"
 
 
 @require_POST
 def sign_out(request: CockpitRequest) -> HttpResponse:
     """End the session."""
-    audit.record("person.signed_out", about=request.user, by=request.user, address=_address(request))
+    audit.record("person.signed_out", about=request.user, by=request.user, address=entering.address_of(request))
     logout(request)
     return redirect(settings.LOGOUT_REDIRECT_URL)
 

@@ -10,6 +10,7 @@ from django_htmx.middleware import HtmxDetails
 
 from agents.errors import DomainError
 from agents.models import User
+from agents.people import proving
 from cockpit import preferences
 
 
@@ -30,6 +31,8 @@ class PersonMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Set `request.actor`; show times in the zone chosen for the length of this request."""
         request.actor = request.user  # type: ignore[attr-defined]  # CockpitRequest is what views declare
+        if isinstance(request.user, User):
+            request.user.assurance = proving.of_session(request)
         with timezone.override(preferences.zone_of(request)):
             response = self.get_response(request)
         # A fragment under a page's address must not be what Back shows in its place.

@@ -5,6 +5,7 @@ import "./js/toasts.js";
 import "./js/requests.js";
 import "./js/rows.js";
 import "./js/answers.js";
+import "./js/passkeys.js";
 import "./js/scrolling.js";
 import "./js/palette.js";
 import "./js/preferences.js";

@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Role, Run, Team, User
 from approvals.models import Approval
-from tests import factories
+from tests import factories, showing
 from tests.api import stage
 from tests.approvals import questions
 from tests.finops import books
@@ -34,6 +34,8 @@ OPEN = {
     "login": "where one signs in",
     "healthz": "asked by load balancers; says nothing but ok",
     "readyz": "asked by supervisors; says the age of signs of life and nothing else",
+    "second-factor": "where one shows it, after the password and before one is signed in",
+    "passkey-challenge": "what a browser needs to show a passkey, of whose password was right",
     "theme": "light or dark on the sign-in page too; kept in the browser",
     "clock": "UTC or local on the sign-in page too; kept in the browser",
     "api:openapi-json": "what the doors are, which docs/api.md says as well",
@@ -41,7 +43,10 @@ OPEN = {
     "api:nowhere": "what no door stands behind is 404 for everybody",
 }
 # Doors where everybody changes what is theirs alone.
-OWN = {"me", "password", "logout"}
+OWN = {
+    *("me", "password", "logout"),
+    *("security", "security-app", "security-passkey", "passkey-options", "recovery-codes", "factor-removal"),
+}
 # Doors that show every team at once, and so take a role in every team; their own tests let such a one in.
 WHOLE = {"metrics"}
 # What every change may need; a door takes what it knows.
@@ -122,7 +127,8 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
     """What addresses name: a run that somebody else started, and a question about it."""
     run = questions.run(by=till, started_by=olga, objective="Zettelkasten wants to know.")
     approval: Approval = questions.held(run)
-    return {"run_id": run.pk, "slug": till.slug, "seq": approval.seq, "approval_id": approval.pk, "rest": "nowhere"}
+    names = {"run_id": run.pk, "slug": till.slug, "seq": approval.seq, "approval_id": approval.pk, "rest": "nowhere"}
+    return {**names, "factor_id": showing.app_of(olga)}
 
 
 def _as(user: User) -> Client:

@@ -7,7 +7,8 @@ from ninja.security import HttpBearer
 from ninja.utils import check_csrf
 
 from agents import errors
-from agents.people import accounts
+from agents.people import accounts, proving
+from agents.people.assurance import Assurance, Door
 from agents.people.models import User
 from agents.wire import ActorRequest
 
@@ -35,6 +36,7 @@ class Credentials(HttpBearer):
         user = self.authenticate(request, header) if header else self._signed_in(request)
         if user is None or not user.is_active:
             raise Unauthenticated("This token is not known here, or was revoked, or has expired." if header else "")
+        user.assurance = Assurance(Door.TOKEN) if header else proving.of_session(request)
         cast(ActorRequest, request).actor = user
         return user
 

@@ -1,5 +1,7 @@
 """People, teams and tokens: who may see and do what. Every other queryset borrows its `visible_to` from here."""
 
+# mypy: disable-error-code="import-untyped"
+# Its plugin follows the rows of allauth that point here, and allauth has no types.
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -10,6 +12,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from uuid_utils.compat import uuid7
+
+from agents.people.assurance import UNPROVEN, Assurance
 
 
 class Permission(StrEnum):
@@ -90,6 +94,7 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
 
+    assurance: Assurance = UNPROVEN  # how sure we are that it is them: whoever lets a request in says so
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
