@@ -63,6 +63,7 @@ class Override(models.Model):
     ended_at = models.DateTimeField(null=True)
     ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     ended_because = models.TextField(blank=True)
+    end_request_id = models.UUIDField(null=True, unique=True, help_text="Of whoever took it back.")
 
     class Meta:
         indexes = [

@@ -89,6 +89,8 @@ def _make(subject: Run | Agent, parameter: str, value: Any, *, request_id: UUID,
 
 def revert(subject: Run | Agent, *, parameter: str, by: User, reason: str = "", request_id: UUID) -> Override:
     """Back to what the release says, from the next step on. Whoever changed it may, and whoever steers."""
+    if earlier := _reverted(subject, parameter, request_id):
+        return earlier  # delivered again: what was changed since stays
     found = last(subject, parameter)
     may = by.may(Permission.STEER, subject.team_id) or (found is not None and found.by_id == by.pk)
     if not may:
@@ -96,6 +98,15 @@ def revert(subject: Run | Agent, *, parameter: str, by: User, reason: str = "", 
     if found is None:
         raise errors.Conflict(f"{parameter} of {subject} is as its release says.", field="parameter")
     return _revert(found.pk, subject, by=by, reason=reason.strip(), request_id=request_id)
+
+
+def _reverted(subject: Run | Agent, parameter: str, request_id: UUID) -> Override | None:
+    """What an earlier request with this id took back, if it asked for the same."""
+    known = Override.objects.select_related("by", "ended_by", "agent", "run")
+    earlier: Override | None = known.filter(end_request_id=request_id).first()
+    if earlier and (_key(earlier), earlier.parameter) != (_key_of(subject), parameter):
+        raise errors.Conflict("This request id was used for something else; make a new one.", field="request_id")
+    return earlier
 
 
 @transaction.atomic
@@ -232,8 +243,8 @@ def _key_of(subject: Run | Agent) -> UUID:
 
 
 def _end(one: Override, *, by: User | None, because: str, request_id: UUID | None = None) -> None:
-    one.ended_at, one.ended_by, one.ended_because = timezone.now(), by, because
-    one.save(update_fields=["ended_at", "ended_by", "ended_because"])
+    one.ended_at, one.ended_by, one.ended_because, one.end_request_id = timezone.now(), by, because, request_id
+    one.save(update_fields=["ended_at", "ended_by", "ended_because", "end_request_id"])
     back = f"{one.parameter}: {parameters.shown(one.parameter, one.value)} is reverted"
     detail = {"override": str(one.pk), "change": back}
     about = one.run or one.agent

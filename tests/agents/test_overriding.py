@@ -292,3 +292,15 @@ def test_nothing_is_looked_up_while_nothing_is_changed(pipeline: Start, monkeypa
     monkeypatch.setattr(hotpath, "rows", lambda sql, given: asked.append(sql) or rows(sql, given))
     drive(pipeline(5))
     assert tuning.IN_FORCE not in asked
+
+
+def test_a_reversion_that_is_delivered_twice_leaves_what_was_changed_since(pipeline: Start, olga: User) -> None:
+    run, request_id = pipeline(3), uuid7()
+    change(run, "limits.steps", 9, by=olga)
+    first = overriding.revert(run, parameter="limits.steps", by=olga, reason="back", request_id=request_id)
+    newer = change(run, "limits.steps", 7, by=olga)
+    assert overriding.revert(run, parameter="limits.steps", by=olga, reason="back", request_id=request_id) == first
+    newer.refresh_from_db()
+    assert newer.ended_at is None
+    with pytest.raises(errors.Conflict, match="something else"):
+        overriding.revert(run, parameter="limits.wall_s", by=olga, reason="back", request_id=request_id)
