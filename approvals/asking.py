@@ -10,6 +10,7 @@ from django.utils import timezone
 from agents.audit import log as audit
 from agents.contracts import Action, Stance, Verdict
 from approvals import integrity, signals, terms
+from approvals.escalation import opening
 from approvals.models import Approval
 from approvals.terms import Terms
 
@@ -35,6 +36,7 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
         return current
     if current:
         _supersede([current], "The agent asks for something else now.")
+    at = timezone.now()
     approval = Approval.objects.create(
         run_id=action.run_id,
         seq=action.seq,
@@ -56,8 +58,10 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
         votes_needed=asked.votes,
         zone=asked.zone,
         alike=integrity.alike(action, kind, asked.level),
-        due_at=timezone.now() + asked.within,
+        requested_at=at,
+        **opening.fields(action.team_id, kind=kind, level=asked.level, within=asked.within, at=at),
     )
+    opening.start([approval])
     audit.record("approval.requested", about=approval, by=None, reason=approval.reason, **links(approval))
     signals.approval_opened.send(Approval, **subject(approval))
     return approval

@@ -15,6 +15,11 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Permission, Release, Run, Team, TeamOwnedQuerySet, User
+from approvals.escalation.models import ApprovalClock as ApprovalClock
+from approvals.escalation.models import BusinessCalendar as BusinessCalendar
+from approvals.escalation.models import Escalation as Escalation
+from approvals.escalation.models import EscalationPolicy as EscalationPolicy
+from approvals.escalation.models import silent_end
 from approvals.learning.models import Look as Look  # each feature keeps its own nouns; Django finds them here
 from approvals.policies.models import PolicyDifference as PolicyDifference
 from approvals.policies.models import PolicySet as PolicySet
@@ -130,6 +135,17 @@ class Approval(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     claimed_until = models.DateTimeField(null=True, help_text="Until when others leave it to whoever claimed it.")
+    # The clock and the ladder; only approvals/escalation writes here.
+    ladder = models.JSONField(null=True, help_text="Who is asked and when, as it was when the question opened.")
+    rung = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Where on the ladder it stands.")
+    rung_at = models.DateTimeField(null=True, help_text="Since when it stands there.")
+    next_due_at = models.DateTimeField(null=True, help_text="When something happens unless somebody acts.")
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    acknowledged_at = models.DateTimeField(null=True)
+    stopped_at = models.DateTimeField(null=True, help_text="Since when its clock stands still.")
+
     decided_at = models.DateTimeField(null=True)
     closed_because = models.TextField(blank=True, help_text="Why nobody needs to answer, or why it was not done.")
 
@@ -150,9 +166,23 @@ class Approval(models.Model):
                 | Q(claimed_by__isnull=False, claimed_until__isnull=False),
                 name="approval_claim_whole",
             ),
+            models.CheckConstraint(
+                condition=Q(ladder__isnull=True) | silent_end("ladder__after_last"), name="approval_never_by_silence"
+            ),
         ]
         indexes = [
             models.Index(fields=["run", "seq", "-id"], name="approval_step"),
+            models.Index(
+                fields=["next_due_at"],
+                name="approval_next",
+                condition=Q(state="open", stopped_at__isnull=True, next_due_at__isnull=False),
+            ),
+            models.Index(
+                fields=["expires_at"],
+                name="approval_expiry",
+                condition=Q(state="open", expires_at__isnull=False),
+            ),
+            models.Index(fields=["id"], name="approval_unwatched", condition=Q(state="open", ladder__isnull=True)),
             models.Index(fields=["due_at", "id"], name="approval_queue", condition=Q(state="open")),
             models.Index(fields=["team", "due_at", "id"], name="approval_team_queue", condition=Q(state="open")),
             models.Index(fields=["team", "alike"], name="approval_alike", condition=Q(state="open")),

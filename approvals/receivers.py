@@ -7,6 +7,7 @@ from django.dispatch import receiver
 from agents import signals
 from agents.contracts import Action, Verdict
 from approvals import asking
+from approvals.escalation import pausing
 
 
 @receiver(signals.step_held)
@@ -31,3 +32,9 @@ def stop_asking(sender: object, run_id: UUID, seq: int, reason: str, **_: object
 def keep_what_became_of_it(sender: object, run_id: UUID, seq: int, state: str, **_: object) -> None:
     """An act was carried out, or failed."""
     asking.note_performed(run_id, seq, state)
+
+
+@receiver(signals.run_changed)
+def stop_or_start_clocks(sender: object, run_id: UUID, state: str, **_: object) -> None:
+    """A run was paused or goes on."""
+    pausing.follow(run_id, state)

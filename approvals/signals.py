@@ -25,3 +25,10 @@ approval_escalated = Signal()
 """Nobody reacted in time, so it goes to a level. `approval: Approval, level: int` (1 to 4), `targets: Sequence[User |
 Team]` (empty: the team of the approval), `channels: Sequence[str]` (`in_app`, `email`, `webhook`, `slack`, `pagerduty`,
 `opsgenie`; empty: whatever each target takes)."""
+
+approval_turned = Signal()
+"""Its clock or its ladder moved: escalated, acknowledged, paused. `approval_id, run_id, agent_id, team_id: UUID, seq:
+int`."""
+
+approval_expired = Signal()
+"""Nobody answered in time, and it is not done. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""

@@ -54,8 +54,10 @@ def tell_of_money(sender: object, **_: Any) -> None:
         asked.approval_opened,
         asked.approval_claimed,
         asked.approval_voted,
+        asked.approval_turned,
         asked.approval_decided,
         asked.approval_superseded,
+        asked.approval_expired,
     ]
 )
 def tell_of_question(sender: object, approval_id: UUID, run_id: UUID, **_: Any) -> None:

@@ -13,6 +13,7 @@ from django.db import connection
 from agents.audit import sealing
 from agents.runs import hotpath, interventions, overriding, recovery, rollups, withdrawing
 from approvals import claiming
+from approvals.escalation import firing, opening
 from approvals.sampling import drawing
 from cockpit.brambleway import work
 
@@ -38,8 +39,13 @@ JOBS = (
     Job("samples", 5.0, drawing.draw),
     Job("claims", 5.0, claiming.expire),
     Job("rollups", 2.0, rollups.roll_up),
+    Job("escalations", 0.5, firing.fire),
+    Job("clocks", 5.0, opening.adopt),
     Job("seals", 10.0, sealing.seal),
 )
+
+
+SIGN_SECONDS, SHORTEST_WAIT = 1.0, 0.05
 
 
 DEMO = Job("brambleway", 9.0, work.arrive)
@@ -68,6 +74,7 @@ def tick(stopping: threading.Event, jobs: Sequence[Job] = JOBS) -> None:
     name = f"tick:{socket.gethostname()}:{os.getpid()}"
     due = dict.fromkeys(jobs, time.monotonic())
     untold: dict[str, Done] = {}
+    told_at = -SIGN_SECONDS
     while not stopping.is_set():
         for job in jobs:
             if (late := time.monotonic() - due[job]) >= 0:
@@ -75,10 +82,15 @@ def tick(stopping: threading.Event, jobs: Sequence[Job] = JOBS) -> None:
                 done = attempt(job, late=late)
                 before = untold.get(job.name)
                 untold[job.name] = replace(done, failures=done.failures + (before.failures if before else 0))
-        if not attempt(Job("sign of life", 1.0, lambda: show_life(name, untold))).failures:
-            untold.clear()
+        if time.monotonic() >= told_at + SIGN_SECONDS:
+            told_at = time.monotonic()
+            if not attempt(Job("sign of life", SIGN_SECONDS, lambda: show_life(name, untold))).failures:
+                untold.clear()
         connection.close()
-        stopping.wait(1.0)
+        stopping.wait(max(SHORTEST_WAIT, min(told_at + SIGN_SECONDS, *due.values()) - time.monotonic()))
+    if untold:
+        attempt(Job("last words", SIGN_SECONDS, lambda: show_life(name, untold)))
+        connection.close()
 
 
 def attempt(job: Job, *, late: float = 0.0) -> Done:

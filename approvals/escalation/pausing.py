@@ -1,0 +1,84 @@
+"""Clocks that stand still while their run is paused, where the policy says so, and go on when it is resumed.
+
+What was due moves by working time, not by the hands of the clock: whoever has ten minutes left has ten minutes left.
+All of it is computed anew from the intervals, so it cannot drift.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from agents.models import Run
+from approvals.escalation import ladder as ladders
+from approvals.escalation.clocks import Clock, Interval
+from approvals.escalation.ladder import Ladder, Position
+from approvals.models import Approval, ApprovalClock
+
+PAUSED = "run paused"
+
+
+def follow(run_id: UUID, state: str) -> None:
+    """A run moved; called for every one of them, so it asks no more than it must."""
+    if state == Run.State.PAUSED:
+        stop(run_id)
+    elif state == Run.State.QUEUED:
+        go_on(run_id)
+
+
+@transaction.atomic
+def stop(run_id: UUID) -> None:
+    """The clocks of its open questions stand still from now on, but for those that run on by their policy."""
+    at = timezone.now()
+    running = Approval.objects.filter(run_id=run_id, state=Approval.State.OPEN, stopped_at__isnull=True)
+    freezing = running.filter(ladder__when_paused="freeze").order_by("pk").select_for_update(of=("self",))
+    if keys := list(freezing.values_list("pk", flat=True)):
+        ApprovalClock.objects.filter(approval__in=keys, stopped_at=None).update(stopped_at=at, why=PAUSED)
+        Approval.objects.filter(pk__in=keys).update(stopped_at=at)
+
+
+@transaction.atomic
+def go_on(run_id: UUID) -> None:
+    """They run again; everything that was due is due as much later as nothing counted."""
+    stopped = Approval.objects.filter(run_id=run_id, state=Approval.State.OPEN, stopped_at__isnull=False)
+    found = list(stopped.order_by("pk").select_for_update(of=("self",)))
+    if not found:
+        return
+    at = timezone.now()
+    ApprovalClock.objects.bulk_create(ApprovalClock(approval=one, started_at=at) for one in found)
+    intervals = intervals_of(found)
+    for one in found:
+        one.stopped_at = None
+        recompute(one, intervals[one.pk])
+    Approval.objects.bulk_update(found, ["stopped_at", "due_at", "next_due_at"])
+
+
+def intervals_of(approvals: Iterable[Approval]) -> dict[UUID, list[Interval]]:
+    """When the clocks of these ran, in one query."""
+    found: dict[UUID, list[Interval]] = defaultdict(list)
+    rows = ApprovalClock.objects.filter(approval__in=[one.pk for one in approvals])
+    for key, started, stopped in rows.values_list("approval_id", "started_at", "stopped_at"):
+        found[key].append((started, stopped))
+    return found
+
+
+def recompute(one: Approval, intervals: Iterable[Interval]) -> None:
+    """`due_at` and `next_due_at`, from the ladder and the intervals alone. What cannot be told yet stays as it is."""
+    ladder = Ladder.of(one.ladder)
+    clock = Clock.of(intervals, ladder.calendar)
+    one.due_at = clock.reaches(ladder.within) or one.due_at
+    one.next_due_at = next_due(one, ladder, clock)
+
+
+def next_due(one: Approval, ladder: Ladder, clock: Clock) -> datetime | None:
+    """When something happens to it unless somebody acts."""
+    return ladders.due(ladder, clock, position(one))
+
+
+def position(one: Approval) -> Position:
+    """Where it stands on its ladder."""
+    assert one.rung_at is not None
+    return Position(one.rung, one.rung_at, one.acknowledged_at)

@@ -1,0 +1,108 @@
+"""Publishing calendars and escalation policies: one verb for pages and commands. Each is a version of its own; what
+is in force changes for questions that open from then on, never for one that is open."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from agents import errors
+from agents.audit import log as audit
+from agents.models import Permission, Team, User
+from agents.people import teams
+from approvals.escalation import written
+from approvals.escalation.ladder import Json
+from approvals.escalation.models import BusinessCalendar, EscalationPolicy, Published
+
+EVERYWHERE = audit.Subject("team", "", "every team")
+
+
+def publish_policy(given: Json, *, by: User | None) -> EscalationPolicy:
+    """Check a policy and let it govern its team's questions. The same content again is the version in force.
+
+    Raises `errors.Invalid` naming table and key, or `errors.Forbidden`, which is kept.
+    """
+    slug, content = written.policy(given)
+    team = _team(slug)
+    _require(by, team, "escalation.published")
+    _require_people(content)
+    found: EscalationPolicy = _publish(EscalationPolicy, team, content, by=by, after_last=content["after_last"])
+    return found
+
+
+def publish_calendar(given: Json, *, by: User | None) -> BusinessCalendar:
+    """Check a calendar and let it count its team's hours; likewise."""
+    slug, content = written.calendar(given)
+    team = _team(slug)
+    _require(by, team, "calendar.published")
+    found: BusinessCalendar = _publish(BusinessCalendar, team, content, by=by)
+    return found
+
+
+def policy_of(team_id: UUID | None) -> tuple[str, Json]:
+    """The name and content of the policy that holds for a team; until one is published, the one that is built in."""
+    row = EscalationPolicy.objects.for_team(team_id).select_related("team").first()
+    return (str(row), row.content) if row else ("built in", written.DEFAULT)
+
+
+def calendar_of(team_id: UUID | None) -> Json | None:
+    """The hours of a team; None where every moment counts."""
+    content: Json | None = BusinessCalendar.objects.for_team(team_id).values_list("content", flat=True).first()
+    return content
+
+
+def may_publish(by: User, team: Team | None) -> bool:
+    """Whether somebody may change what governs a team, or all of them."""
+    everywhere, _ = by.places(Permission.PUBLISH)
+    return by.may(Permission.PUBLISH, team.pk) if team else by.is_active and everywhere
+
+
+def _team(slug: str) -> Team | None:
+    return teams.named(slug) if slug else None
+
+
+def _require(by: User | None, team: Team | None, verb: str) -> None:
+    """Refuse whoever may not, and keep the attempt: outside the transaction that makes a version."""
+    if by is None or may_publish(by, team):
+        return
+    why = f"This takes the role governance or admin in {team.name if team else 'every team'}."
+    audit.append([audit.entry(verb, about=team or EVERYWHERE, by=by, reason=why, outcome="denied")])
+    raise errors.Forbidden(why)
+
+
+def _require_people(content: Json) -> None:
+    """Every person it names has an account: a policy that asks nobody is found out when it is too late."""
+    targets = {name for one in content["levels"] for name in one["targets"]} | set(content["emergency"])
+    names = {name for name in targets if not name.startswith(written.ROLE)}
+    known = _lower(User.objects.filter(username__in=names, is_active=True).values_list("username", flat=True))
+    if unknown := sorted(name for name in names if name.lower() not in known):
+        sentence = f"There is no active account called {unknown[0]!r}; a role is written role:reviewer."
+        raise errors.Invalid(sentence, field="targets")
+
+
+def _lower(names: Iterable[str]) -> set[str]:
+    return {name.lower() for name in names}
+
+
+def _publish(kind: type[Any], team: Team | None, content: Json, *, by: User | None, **fields: Any) -> Any:
+    try:
+        with transaction.atomic():
+            return _version(kind, team, content, by=by, **fields)
+    except IntegrityError:  # somebody else published at this very moment
+        raise errors.Conflict("Somebody else has just published another version; look at it first.") from None
+
+
+def _version(kind: type[Published], team: Team | None, content: Json, *, by: User | None, **fields: Any) -> Published:
+    current = kind.objects.in_force().filter(team=team).select_for_update(of=("self",)).first()
+    if current and current.content == content:
+        return current  # type: ignore[no-any-return]  # rows of a queryset that serves two models
+    now = timezone.now()
+    if current:
+        kind.objects.filter(pk=current.pk).update(retired_at=now)
+    number = (kind.objects.filter(team=team).order_by("-version").values_list("version", flat=True).first() or 0) + 1
+    made = kind.objects.create(team=team, version=number, content=content, published_by=by, published_at=now, **fields)
+    noun = "calendar" if kind is BusinessCalendar else "escalation"
+    audit.record(f"{noun}.published", about=made, by=by, version=number, content=content)
+    return made

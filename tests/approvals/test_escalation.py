@@ -1,0 +1,299 @@
+"""What the tick does to open questions, on a real database: escalate, reopen, expire, each once; clocks that stop."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from agents import errors
+from agents.models import AuditEntry, Run, Team, User
+from agents.runs import interventions
+from approvals import signals
+from approvals.escalation import firing, opening, pausing, publishing, targets
+from approvals.escalation.clocks import Clock
+from approvals.escalation.ladder import Ladder
+from approvals.models import Approval, ApprovalClock, Decision, Escalation, EscalationPolicy
+from tests import factories
+from tests.approvals import questions
+
+MINUTE = timedelta(minutes=1)
+LEVELS = [
+    {"level": "L1", "targets": ["rhea"], "minutes": 10, "when": "not_acknowledged", "channels": ["in_app"]},
+    {"level": "L2", "targets": ["role:operator"], "minutes": 20, "channels": ["email", "slack"]},
+]
+
+
+def policy(team: Team, **fields: Any) -> EscalationPolicy:
+    """Rhea for ten minutes, then whoever operates for twenty."""
+    return publishing.publish_policy({"team": team.slug, "levels": LEVELS, **fields}, by=None)
+
+
+def let_pass(approval: Approval, minutes: float) -> None:
+    """As if it had been asked, and everything since had happened, so much earlier."""
+    back = minutes * MINUTE
+    row = Approval.objects.get(pk=approval.pk)
+    moments = ("requested_at", "due_at", "rung_at", "next_due_at", "acknowledged_at", "stopped_at")
+    moved = {name: getattr(row, name) - back for name in moments if getattr(row, name)}
+    Approval.objects.filter(pk=approval.pk).update(**moved)
+    for one in ApprovalClock.objects.filter(approval=approval):
+        one.started_at -= back
+        one.stopped_at = one.stopped_at and one.stopped_at - back
+        one.save()
+
+
+@pytest.fixture
+def heard() -> Iterator[list[dict[str, Any]]]:
+    """What was announced of escalations."""
+    said: list[dict[str, Any]] = []
+
+    def hear(sender: object, **given: Any) -> None:
+        said.append(given)
+
+    signals.approval_escalated.connect(hear)
+    yield said
+    signals.approval_escalated.disconnect(hear)
+
+
+@pytest.fixture
+def approval(team: Team, rhea: User, olga: User) -> Approval:
+    """May the agent refund €184? By the policy above."""
+    policy(team)
+    return questions.held()
+
+
+def now(approval: Approval) -> Approval:
+    """As the database has it."""
+    return Approval.objects.get(pk=approval.pk)
+
+
+def test_a_question_opens_with_its_ladder_and_a_running_clock(approval: Approval) -> None:
+    assert [rung["targets"] for rung in approval.ladder["rungs"]] == [["rhea"], ["role:operator"]]
+    assert approval.ladder["policy"] == "service, version 1"
+    assert approval.next_due_at == approval.requested_at + 10 * MINUTE
+    assert approval.due_at == approval.requested_at + 15 * MINUTE
+    assert list(approval.clock.values_list("started_at", "stopped_at")) == [(approval.requested_at, None)]
+
+
+def test_nothing_happens_before_its_time(approval: Approval, heard: list[Any]) -> None:
+    let_pass(approval, 9.9)
+    assert firing.fire() == 0
+    assert (now(approval).rung, heard, Escalation.objects.count()) == (0, [], 0)
+
+
+def test_what_is_due_goes_to_the_next_level_and_those_people_are_named(
+    approval: Approval, olga: User, heard: list[Any]
+) -> None:
+    let_pass(approval, 10.1)
+    assert firing.fire() == 1
+    (said,) = heard
+    assert (said["approval"].pk, said["level"], said["targets"]) == (approval.pk, 2, [olga])
+    assert tuple(said["channels"]) == ("email", "slack")
+    row, kept = now(approval), Escalation.objects.get()
+    assert (row.state, row.rung, row.next_due_at) == ("open", 1, kept.at + 20 * MINUTE)
+    assert (kept.what, kept.level, kept.told) == ("escalated", 2, ["olga"])
+    entry = AuditEntry.objects.get(verb="approval.escalated")
+    assert (entry.by_name, entry.detail["level"], entry.detail["told"]) == ("cockpit", 2, ["olga"])
+    assert firing.fire() == 0, "once is once"
+
+
+def test_what_was_published_later_changes_no_open_question(approval: Approval, team: Team) -> None:
+    policy(team, levels=[{"level": "L1", "targets": ["olga"], "minutes": 1}])
+    let_pass(approval, 5)
+    assert firing.fire() == 0
+    assert questions.held(seq=3).ladder["policy"] == "service, version 2"
+
+
+@pytest.mark.parametrize(("after_last", "state"), [("hold", "open"), ("reject", "expired"), ("emergency", "open")])
+def test_silence_never_approves_and_nothing_is_done(
+    team: Team, rhea: User, olga: User, max_: User, after_last: str, state: str
+) -> None:
+    policy(team, after_last=after_last, emergency=["max"] if after_last == "emergency" else [])
+    approval = questions.held()
+    for _ in range(6):
+        let_pass(approval, 60)
+        firing.fire()
+    row, step = now(approval), questions.step_of(approval)
+    assert (row.state, row.executed, row.decided_at) == (state, "not_yet", None)
+    assert not Decision.objects.exists()
+    assert row.next_due_at is None or state == "expired"
+    if state == "expired":
+        assert step.answer["kind"] == "expired"
+        assert "Nobody on the ladder answered" in row.closed_because
+        assert Run.objects.get().state == "queued", "the agent is told"
+        with pytest.raises(errors.Conflict, match="Nobody needs to answer"):
+            questions.settle(approval, by=rhea)
+        assert row.clock.get().why == "expired"
+    else:
+        assert step.answer is None
+    what = list(Escalation.objects.order_by("rung").values_list("what", "told"))
+    ends = {"hold": ("held", []), "reject": ("expired", []), "emergency": ("emergency", ["max"])}
+    assert what == [("escalated", ["olga"]), ends[after_last]]
+
+
+def test_the_database_refuses_a_ladder_that_ends_in_an_approval(approval: Approval) -> None:
+    row = EscalationPolicy.objects.get()
+    with pytest.raises(IntegrityError, match="escalation_never_approves"), transaction.atomic():
+        EscalationPolicy.objects.filter(pk=row.pk).update(after_last="approve")
+    with pytest.raises(IntegrityError, match="escalation_never_says_so"), transaction.atomic():
+        EscalationPolicy.objects.filter(pk=row.pk).update(content={**row.content, "after_last": "approve"})
+    with pytest.raises(IntegrityError, match="approval_never_by_silence"), transaction.atomic():
+        Approval.objects.filter(pk=approval.pk).update(ladder={**approval.ladder, "after_last": "approve"})
+
+
+def test_a_doubt_is_never_rejected_by_silence(team: Team, rhea: User, olga: User) -> None:
+    policy(team, after_last="reject")
+    approval = questions.doubted()
+    for _ in range(4):
+        let_pass(approval, 60)
+        firing.fire()
+    assert (now(approval).state, questions.step_of(approval).answer) == ("open", None)
+
+
+def test_what_may_only_be_done_until_a_moment_expires_then(approval: Approval) -> None:
+    Approval.objects.update(expires_at=timezone.now() + MINUTE)
+    assert firing.fire() == 0
+    Approval.objects.update(expires_at=timezone.now())
+    assert firing.fire() == 1
+    assert (now(approval).state, questions.step_of(approval).answer["kind"]) == ("expired", "expired")
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------
+def test_a_paused_run_stops_the_clock_and_what_was_left_is_left(approval: Approval, olga: User) -> None:
+    let_pass(approval, 4)
+    interventions.pause(approval.run, by=olga, reason="Let me look.", request_id=uuid7())
+    stopped = now(approval)
+    assert stopped.stopped_at is not None
+    assert approval.clock.get().why == "run paused"
+    let_pass(approval, 600)
+    assert firing.fire() == 0, "however long it takes"
+    interventions.resume(Run.objects.get(), by=olga, request_id=uuid7())
+    row = now(approval)
+    ladder = Ladder.of(row.ladder)
+    clock = Clock.of(pausing.intervals_of([row])[row.pk], ladder.calendar)
+    assert (row.stopped_at, len(clock.intervals)) == (None, 2)
+    assert row.due_at == clock.reaches(15 * MINUTE), "it can be computed again from the intervals"
+    assert abs(row.next_due_at - timezone.now() - 6 * MINUTE) < timedelta(seconds=30)
+
+
+def test_a_policy_may_let_the_clock_run_on_while_the_run_is_paused(team: Team, rhea: User, olga: User) -> None:
+    policy(team, when_paused="run")
+    approval = questions.held()
+    interventions.pause(approval.run, by=olga, reason="Let me look.", request_id=uuid7())
+    let_pass(approval, 11)
+    assert (now(approval).stopped_at, firing.fire()) == (None, 1)
+
+
+@pytest.mark.parametrize("how", ["decided", "superseded"])
+def test_a_question_that_closes_has_no_clock_any_more_however_it_closes(
+    approval: Approval, rhea: User, how: str
+) -> None:
+    if how == "decided":
+        decided = questions.settle(approval, by=rhea)
+        assert approval.clock.get().stopped_at == decided.at
+    else:
+        Approval.objects.filter(pk=approval.pk).update(state="superseded")
+    assert approval.clock.get().stopped_at is not None
+    let_pass(approval, 600)
+    assert firing.fire() == 0
+
+
+def test_questions_from_before_there_were_clocks_get_one_and_their_time_begins_then(team: Team, rhea: User) -> None:
+    approval = questions.held()
+    ApprovalClock.objects.all().delete()
+    past = timezone.now() - 600 * MINUTE
+    Approval.objects.update(ladder=None, next_due_at=None, rung_at=None, requested_at=past, due_at=past + 15 * MINUTE)
+    assert (opening.adopt(), opening.adopt()) == (1, 0)
+    row = now(approval)
+    assert row.next_due_at > timezone.now(), "nobody is called for time gone by"
+    assert (row.due_at, row.clock.get().started_at) == (past + 15 * MINUTE, past)
+
+
+# --- whom it concerns -------------------------------------------------------------------------------------------------
+def test_targets_are_who_has_the_role_there_now_and_only_people(team: Team, rhea: User, olga: User) -> None:
+    factories.person("ruth", "reviewer")
+    factories.person("roy", "reviewer", of=factories.team("roastery"))
+    factories.person("bot", "reviewer", of=team)
+    User.objects.filter(username="bot").update(kind="service")
+    factories.person("gone", "reviewer", of=team)
+    User.objects.filter(username="gone").update(is_active=False)
+    found = targets.people(team.pk, ["RHEA", "role:reviewer", "gone", "nobody"])
+    assert [user.username for user in found] == ["rhea", "ruth"]
+
+
+# --- publishing -------------------------------------------------------------------------------------------------------
+def test_a_team_has_its_own_policy_before_the_one_for_all(team: Team, rhea: User) -> None:
+    assert publishing.policy_of(team.pk)[0] == "built in"
+    publishing.publish_policy({"levels": LEVELS}, by=None)
+    assert publishing.policy_of(team.pk)[0] == "every team, version 1"
+    policy(team)
+    assert publishing.policy_of(team.pk)[0] == "service, version 1"
+    assert policy(team).version == 1, "the same again is the same"
+    assert policy(team, after_last="reject").version == 2
+    assert EscalationPolicy.objects.in_force().count() == 2
+
+
+def test_only_who_governs_a_team_publishes_for_it_and_the_attempt_is_kept(
+    team: Team, rhea: User, governor: User
+) -> None:
+    with pytest.raises(errors.Forbidden, match="governance or admin in Service"):
+        publishing.publish_policy({"team": "service", "levels": LEVELS}, by=rhea)
+    with pytest.raises(errors.Forbidden, match="in every team"):
+        publishing.publish_policy({"levels": LEVELS}, by=governor)
+    assert AuditEntry.objects.filter(verb="escalation.published", outcome="denied").count() == 2
+    made = publishing.publish_policy({"team": "service", "levels": LEVELS}, by=governor)
+    assert made.published_by == governor
+    assert AuditEntry.objects.get(verb="escalation.published", outcome="done").team_id == team.pk
+
+
+def test_a_policy_that_asks_somebody_unknown_is_refused(team: Team) -> None:
+    with pytest.raises(errors.Invalid, match="no active account called 'rhea'"):
+        policy(team)
+
+
+# --- many ticks -------------------------------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
+def test_two_ticks_escalate_each_exactly_once(team: Team, rhea: User, olga: User, heard: list[Any]) -> None:
+    policy(team)
+    first = questions.held()
+    run, level = first.run, first
+    rows = [_copy(level, run, seq) for seq in range(10, 70)]
+    with transaction.atomic():
+        Approval.objects.bulk_create(rows)
+        opening.start(rows)
+    begin, moved = threading.Barrier(2), Counter[int]()
+
+    def work(which: int) -> None:
+        begin.wait()
+        while done := firing.fire():
+            moved[which] += done
+        connection.close()
+
+    ticks = [threading.Thread(target=work, args=(which,)) for which in range(2)]
+    for one in ticks:
+        one.start()
+    for one in ticks:
+        one.join()
+    assert sum(moved.values()) == len(rows) == len(heard)
+    assert Escalation.objects.count() == len(rows)
+    assert set(Approval.objects.exclude(pk=first.pk).values_list("rung", flat=True)) == {1}
+
+
+def _copy(of: Approval, run: Run, seq: int) -> Approval:
+    """Another question of the same run, ten minutes old."""
+    ago = timezone.now() - 11 * MINUTE
+    same = ("agent_id", "release_id", "team_id", "kind", "tier", "tool", "says", "digest", "level", "ladder")
+    return Approval(
+        run=run,
+        seq=seq,
+        requested_at=ago,
+        rung_at=ago,
+        next_due_at=ago + 10 * MINUTE,
+        due_at=ago + 15 * MINUTE,
+        **{name: getattr(of, name) for name in same},
+    )
