@@ -1,0 +1,127 @@
+"""Recorded runs of real agents before scripted reviewers, who decide through pages and API: each run ends as they said.
+
+Airline and retail agents change bookings and orders; each such act is held. What was rejected, edited or let lapse
+never happens, and nothing recorded after it does either.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from uuid_utils.compat import uuid7
+
+from agents.models import Run, Step, Team, User
+from approvals.models import Approval
+from cockpit.replaying import Replay
+from tests.api import stage
+from tests.recordings import SHARED, needs_shared, shared_lines
+from tests.scenarios.test_replay import drive
+
+pytestmark = [pytest.mark.django_db(transaction=True), needs_shared]
+
+EACH = 6
+"""Runs of each domain."""
+DOMAINS = ("airline", "retail")
+Decide = Callable[[Approval], None]
+
+
+def lines() -> Iterator[dict[str, Any]]:
+    """The first runs of each domain in which an agent acts."""
+    found: Counter[str] = Counter()
+    for line in shared_lines():
+        if line["domain"] in DOMAINS and found[line["domain"]] < EACH and len(line["tool_calls"]) > 4:
+            found[line["domain"]] += 1
+            yield line
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """They lie where tool lists can be found, as all recorded runs do."""
+    folder = tmp_path_factory.mktemp("reviewed")
+    (folder / "domains").symlink_to(SHARED / "domains")
+    (folder / "runs").mkdir()
+    file = folder / "runs" / "chosen.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines()))
+    return file
+
+
+@pytest.fixture
+def reviewers(team: Team, rhea: User, client: Client) -> dict[str, Decide]:
+    """Who answers how: by pages, by API, or not at all."""
+    client.force_login(rhea)
+    api = stage.token("second-look", "reviewer", of=team)
+
+    def page(approval: Approval, **posted: Any) -> None:
+        given = {"reason": "As the booking says.", "request_id": str(uuid7()), "place": "page", **posted}
+        assert client.post(f"/approvals/{approval.pk}/decision/", given).status_code == 302
+
+    def door(approval: Approval, **body: Any) -> None:
+        api.post(f"/approvals/{approval.pk}/decision", {"reason": "As the booking says.", **body})
+
+    return {
+        "approve": lambda approval: page(approval, answer="approve"),
+        "reject": lambda approval: page(approval, answer="reject", code="not_allowed"),
+        "edit": lambda approval: door(approval, answer="edit", arguments={**approval.arguments, "note": "changed"}),
+        "approve by API": lambda approval: door(approval, answer="approve"),
+    }
+
+
+def answered(going: Replay, decide: Callable[[Approval], str], reviewers: dict[str, Decide]) -> dict[Any, list[str]]:
+    """Drive, and let reviewers answer what is asked, until nothing moves: what was answered, by run."""
+    given: dict[Any, list[str]] = {}
+    while drive(going)["waiting"]:
+        for approval in list(Approval.objects.open()):
+            how = decide(approval)
+            reviewers[how](approval)
+            given.setdefault(approval.run_id, []).append(how)
+        going.look()
+    return given
+
+
+def test_each_run_ends_as_its_reviewers_decided(chosen: Path, team: Team, reviewers: dict[str, Decide]) -> None:
+    going = Replay(team=team)
+    runs = [one for one in going.enqueue([chosen]) if isinstance(one, Run)]
+    assert len(runs) == EACH * len(DOMAINS)
+    turn = Counter[Any]()
+
+    def by_turns(approval: Approval) -> str:
+        """Whole runs are approved, and others until somebody objects."""
+        place = [one.pk for one in runs].index(approval.run_id) % 4
+        turn[approval.run_id] += 1
+        if place < 2 or turn[approval.run_id] < place - 1:
+            return ("approve", "approve by API")[place % 2]
+        return ("reject", "edit")[place % 2]
+
+    given = answered(going, by_turns, reviewers)
+    assert len(given) > EACH
+    objected = {run_id for run_id, how in given.items() if {"reject", "edit"} & set(how)}
+    assert objected
+    for run in Run.objects.all():
+        if run.pk in objected:
+            assert (run.state, run.failure_class) == ("failed", "diverged")
+            last = run.steps.order_by("seq").last()
+            assert last
+            assert (last.state, last.writes) == ("refused", True)  # and nothing recorded behind it happened
+            assert not run.payloads.get(seq=last.seq).output
+        else:
+            assert run.state == "completed", run.failure
+    assert list(going.differences()) == []
+
+
+def test_what_was_approved_was_carried_out_and_nothing_else(
+    chosen: Path, team: Team, reviewers: dict[str, Decide]
+) -> None:
+    going = Replay(team=team)
+    list(going.enqueue([chosen]))
+    answered(going, lambda approval: "approve" if approval.pk.int % 2 else "reject", reviewers)
+    for approval in Approval.objects.all():
+        step = Step.objects.get(run=approval.run_id, seq=approval.seq)
+        did = step.state in {"done", "failed"}
+        assert did is (approval.state == Approval.State.APPROVED)
+        assert (approval.executed == "not_yet") is not did
+    tiers = Step.objects.filter(writes=True, kind="tool", tier__gte=3, state__in=["done", "failed"])
+    assert tiers.count() == Approval.objects.filter(state="approved").count()
