@@ -21,6 +21,10 @@ from approvals.escalation.models import Escalation as Escalation
 from approvals.escalation.models import EscalationPolicy as EscalationPolicy
 from approvals.escalation.models import silent_end
 from approvals.learning.models import Look as Look  # each feature keeps its own nouns; Django finds them here
+from approvals.notify.models import Endpoint as Endpoint
+from approvals.notify.models import Fact as Fact
+from approvals.notify.models import Notification as Notification
+from approvals.notify.models import Preference as Preference
 from approvals.policies.models import PolicyDifference as PolicyDifference
 from approvals.policies.models import PolicySet as PolicySet
 

@@ -1,13 +1,19 @@
 """What this app does when another announces a fact. Three lines each."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.dispatch import receiver
 
 from agents import signals
 from agents.contracts import Action, Verdict
+from agents.models import Team, User
 from approvals import asking
+from approvals import signals as own
 from approvals.escalation import pausing
+from approvals.models import Approval
+from approvals.notify import facts
+from approvals.notify.models import About
 
 
 @receiver(signals.step_held)
@@ -38,3 +44,28 @@ def keep_what_became_of_it(sender: object, run_id: UUID, seq: int, state: str, *
 def stop_or_start_clocks(sender: object, run_id: UUID, state: str, **_: object) -> None:
     """A run was paused or goes on."""
     pausing.follow(run_id, state)
+
+
+@receiver(own.approval_opened)
+def tell_that_somebody_must_decide(sender: object, approval_id: UUID, **_: object) -> None:
+    """People and endpoints hear of it once it is committed."""
+    facts.note(approval_id, About.OPENED)
+
+
+@receiver([own.approval_decided, own.approval_expired, own.approval_superseded])
+def tell_that_it_is_over(sender: object, approval_id: UUID, **_: object) -> None:
+    """Decided, expired or no longer needed."""
+    facts.note_closed(approval_id)
+
+
+@receiver(own.approval_escalated)
+def tell_the_next(
+    sender: object,
+    approval: Approval,
+    level: int,
+    targets: Sequence[User | Team] = (),
+    channels: Sequence[str] = (),
+    **_: object,
+) -> None:
+    """Nobody reacted in time."""
+    facts.note_escalated(approval, level=level, targets=targets, channels=channels)

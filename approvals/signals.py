@@ -32,3 +32,9 @@ int`."""
 
 approval_expired = Signal()
 """Nobody answered in time, and it is not done. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
+
+people_notified = Signal()
+"""The list of what concerns these people has changed. `people: Iterable[UUID]`."""
+
+endpoint_changed = Signal()
+"""Something was sent to an endpoint, or it was switched on or off. `endpoint_id: UUID`."""

@@ -23,6 +23,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from agents.audit import log as audit
 from agents.models import AuditEntry, User
 from agents.people import factors, tries
+from approvals.notify import choosing
 from cockpit import entering, preferences
 from cockpit.middleware import CockpitRequest
 
@@ -129,6 +130,7 @@ def me(request: CockpitRequest) -> HttpResponse:
     form = ZoneForm(request.POST or None, initial={"zone": request.user.zone})
     if request.method == "POST" and form.is_valid():
         User.objects.filter(pk=request.user.pk).update(zone=form.cleaned_data["zone"])
+        choosing.zone_changed(User.objects.get(pk=request.user.pk))
         messages.success(request, "Your time zone is stored.")
         return redirect("me")
     context = {"form": form, "memberships": request.user.memberships.select_related("team").order_by("role")}

@@ -34,6 +34,7 @@ from agents.runs.api import freezes, runs
 from approvals.api import router as approvals
 from approvals.claiming_api import router as claims
 from approvals.learning import api as learning
+from approvals.notify.api import router as endpoints
 from cockpit import refusals
 from cockpit.fleet_api import router as fleet
 from finops.api import router as costs
@@ -296,6 +297,7 @@ for _prefix, _routers in {
     "/runs": [runs, overrides.of_runs],
     "/agents": [agents, freezes, overrides.of_agents],
     "/fleet": [fleet],
+    "/endpoints": [endpoints],
     "/labels": [learning.labels],
     "/approvals": [approvals, claims],
     "/costs": [costs],

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,21 @@ def switch(name: str, *, default: bool = False) -> bool:
     if value not in {"yes", "no", "1", "0", "true", "false"}:
         raise SystemExit(f"{name} is {value!r}; it takes yes or no.")
     return value in {"yes", "1", "true"}
+
+
+def number(name: str, value: str) -> int:
+    """A setting that is a whole number from 1 on; anything else is refused by name."""
+    if not value.isdecimal() or int(value) < 1:
+        raise SystemExit(f"{name} is {value!r}; it takes a whole number from 1 on.")
+    return int(value)
+
+
+def networks(name: str, value: str) -> list[IPv4Network | IPv6Network]:
+    """A setting that lists networks with commas; what is none is refused by name."""
+    try:
+        return [ip_network(one.strip()) for one in value.split(",") if one.strip()]
+    except ValueError as error:
+        raise SystemExit(f"{name} is {value!r}; it takes networks such as 10.0.0.0/8, with commas: {error}.") from error
 
 
 def data_dir() -> Path:

@@ -1,5 +1,6 @@
 """What the shell does when another app announces a fact: it tells open pages which topics changed, after the commit."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -75,3 +76,15 @@ def tell_of_samples(sender: object, **_: Any) -> None:
 def tell_of_seal(sender: object, size: int, **_: Any) -> None:
     """Entries that an open page marks as not yet sealed are."""
     tell("audit")
+
+
+@receiver(asked.people_notified)
+def tell_of_notification(sender: object, people: Iterable[UUID], **_: Any) -> None:
+    """Somebody has something new to read, or it is over."""
+    tell(*(f"notified:{person}" for person in people))
+
+
+@receiver(asked.endpoint_changed)
+def tell_of_endpoint(sender: object, endpoint_id: UUID, **_: Any) -> None:
+    """Something was sent there, or it was switched on or off."""
+    tell("endpoints", f"endpoint:{endpoint_id}")

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from csp.constants import NONE, SELF
 
-from cockpit import environment
+from cockpit import environment, mailing
 from cockpit.environment import ROOT, setting, switch
 
 DATA_DIR = environment.data_dir()
@@ -18,6 +18,7 @@ SECRET_KEY = setting("COCKPIT_SECRET_KEY") or environment.secret("secret_key")
 AUDIT_KEY = setting("COCKPIT_AUDIT_KEY")
 PUBLIC_URL = setting("COCKPIT_URL", _running.get("url", "http://127.0.0.1:8000"))
 ALLOWED_HOSTS = setting("COCKPIT_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+SECRETS_KEY = setting("COCKPIT_SECRETS_KEY")
 METRICS_OPEN = switch("COCKPIT_METRICS_OPEN")
 
 # --- what the product is made of ---------------------------------------------------------------------------------
@@ -141,6 +142,15 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
 CELERY_TASK_DEFAULT_QUEUE = "model"
+
+# --- telling others -----------------------------------------------------------------------------------------------
+_MAIL = mailing.read(setting("EMAIL_URL"), folder=DATA_DIR / "mail")
+EMAIL_BACKEND, EMAIL_FILE_PATH = _MAIL.backend, _MAIL.folder
+EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.host, _MAIL.port, _MAIL.user, _MAIL.password
+EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = _MAIL.starts_tls, _MAIL.is_tls, 15
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = setting("COCKPIT_EMAIL_FROM", "cockpit@localhost")
+NOTIFY_NETWORKS = environment.networks("COCKPIT_NOTIFY_NETWORKS", setting("COCKPIT_NOTIFY_NETWORKS"))
+LINK_HOURS = environment.number("COCKPIT_LINK_HOURS", setting("COCKPIT_LINK_HOURS", "24"))
 
 # --- people ----------------------------------------------------------------------------------------------------------
 LOGIN_URL = "login"

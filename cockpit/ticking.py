@@ -14,6 +14,7 @@ from agents.audit import sealing
 from agents.runs import hotpath, interventions, overriding, recovery, rollups, withdrawing
 from approvals import claiming
 from approvals.escalation import firing, opening
+from approvals.notify import posting
 from approvals.sampling import drawing
 from cockpit.brambleway import work
 
@@ -42,6 +43,8 @@ JOBS = (
     Job("escalations", 0.5, firing.fire),
     Job("clocks", 5.0, opening.adopt),
     Job("seals", 10.0, sealing.seal),
+    Job("notifications", 1.0, posting.work),
+    Job("old notifications", 60.0, posting.forget),
 )
 
 

@@ -28,5 +28,6 @@ urlpatterns = [
     path("me/clock/", access.clock, name="clock"),
     path("", include("agents.urls")),
     path("approvals/", include("approvals.urls")),
+    path("notifications/", include("approvals.notify.urls")),
     path("costs/", include("finops.urls")),
 ]

@@ -21,7 +21,8 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Role, Run, Team, User
-from approvals.models import Approval
+from approvals.models import Approval, Endpoint
+from approvals.notify import links, telling
 from tests import factories, showing
 from tests.api import stage
 from tests.approvals import questions
@@ -44,7 +45,7 @@ OPEN = {
 }
 # Doors where everybody changes what is theirs alone.
 OWN = {
-    *("me", "password", "logout"),
+    *("me", "password", "logout", "notify:settings", "notify:seen"),
     *("security", "security-app", "security-passkey", "passkey-options", "recovery-codes", "factor-removal"),
 }
 # Doors that show every team at once, and so take a role in every team; their own tests let such a one in.
@@ -61,6 +62,9 @@ WORDS = {
     "value": "5",
     "to": "old",
     "threshold": "0.5",
+    "name": "Night desk",
+    "kind": "email",
+    "address": "night@example.com",
 }
 BODIES = {  # the API refuses what it does not know, and says so before it looks for anything
     "api/v1/runs": {"agent": "till", "objective": "Look at the ticket."},
@@ -69,6 +73,8 @@ BODIES = {  # the API refuses what it does not know, and says so before it looks
     "api/v1/agents/<slug>/overrides": {"parameter": "limits.steps", "value": 5, "reason": "They go in circles."},
     "DELETE api/v1/runs/<run_id>/overrides": {"parameter": "limits.steps"},
     "DELETE api/v1/agents/<slug>/overrides": {"parameter": "limits.steps"},
+    "api/v1/endpoints": {"team": "service", "name": "Day desk", "kind": "email", "address": "day@example.com"},
+    "api/v1/endpoints/<endpoint_id>/test": {},
     "api/v1/approvals/<approval_id>/decision": {"answer": "approve", "reason": "The photo shows it."},
 }
 
@@ -128,7 +134,16 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
     run = questions.run(by=till, started_by=olga, objective="Zettelkasten wants to know.")
     approval: Approval = questions.held(run)
     names = {"run_id": run.pk, "slug": till.slug, "seq": approval.seq, "approval_id": approval.pk, "rest": "nowhere"}
-    return {**names, "factor_id": showing.app_of(olga)}
+    hook = Endpoint.objects.create(
+        team=till.team, name="Zettelkasten", kind="email", address="till@example.com", facts=["opened"]
+    )
+    link = links.to(approval.pk, at=timezone.now())
+    return {
+        **names,
+        "factor_id": showing.app_of(olga),
+        "endpoint_id": hook.pk,
+        "token": link.removesuffix("/").rpartition("/")[2],
+    }
 
 
 def _as(user: User) -> Client:
@@ -201,6 +216,7 @@ def _state(samples: dict[str, Any]) -> list[Any]:
         list(Run.objects.order_by("pk").values_list("pk", "state", "asked")),
         list(Agent.objects.values_list("pk", "frozen_at")),
         list(Approval.objects.values_list("pk", "state")),
+        list(Endpoint.objects.values_list("pk", "name", "off_at", "removed_at")),
     ]
 
 
@@ -230,6 +246,9 @@ LISTS = {
     "labels": "/approvals/labels/",
     "calibration": "/approvals/calibration/",
     "agent calibration": "/approvals/calibration/till/",
+    "notifications": "/notifications/",
+    "endpoints": "/notifications/endpoints/",
+    "endpoint": "/notifications/endpoints/{endpoint_id}/",
     "costs": "/costs/",
     "audit": "/audit/",
     "api runs": "/api/v1/runs",
@@ -237,6 +256,8 @@ LISTS = {
     "api agents": "/api/v1/agents",
     "api approvals": "/api/v1/approvals",
     "api labels": "/api/v1/labels",
+    "api endpoints": "/api/v1/endpoints",
+    "api deliveries": "/api/v1/endpoints/{endpoint_id}/deliveries",
     "api costs": "/api/v1/costs",
     "api audit": "/api/v1/audit",
     "api fleet": "/api/v1/fleet",
@@ -249,6 +270,7 @@ def _fill(samples: dict[str, Any]) -> None:
     books.spend(agent, run_id=samples["run_id"], at=timezone.now())
     stage.minute(agent)
     _decide(agent, "first")
+    telling.tell()
 
 
 def _decide(agent: Agent, name: str) -> None:
@@ -268,6 +290,7 @@ def _more(samples: dict[str, Any], olga: User) -> None:
         stage.minute(other)
         _decide(other, f"judge{number}")
         factories.step(run, seq=10 + number, kind="model", name="sim-small", says="")
+    telling.tell()
 
 
 def _queries(client: Client, path: str) -> int:

@@ -25,6 +25,7 @@ class Permission(StrEnum):
     SPEND = "allow spending"
     DECIDE = "decide approvals"
     PUBLISH = "publish releases"
+    CONNECT = "connect endpoints"
     ADMINISTER = "administer people"
 
 
@@ -46,6 +47,7 @@ GRANTS: dict[Permission, frozenset[str]] = {
     Permission.SPEND: frozenset({Role.MANAGER, Role.GOVERNANCE, Role.ADMIN}),
     Permission.DECIDE: frozenset({Role.REVIEWER, Role.ADMIN}),
     Permission.PUBLISH: frozenset({Role.GOVERNANCE, Role.ADMIN}),
+    Permission.CONNECT: frozenset({Role.GOVERNANCE, Role.ADMIN}),
     Permission.ADMINISTER: frozenset({Role.ADMIN}),
 }
 
