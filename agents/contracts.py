@@ -177,8 +177,9 @@ class Program(Protocol):
 class Answer:
     """What a person said about a held or doubted step.
 
-    kind: approved | edited | rejected | expired | outcome (a person did it; `outcome` is the result)
-    | absent (in doubt: it did not happen, do it now) | delegated (a run that this one started has ended).
+    kind: approved | edited | rejected | asked (`reason` is a question to the agent) | expired | outcome (a person did
+    it; `outcome` is the result) | absent (in doubt: it did not happen, do it now) | delegated (a run that this one
+    started has ended).
     """
 
     kind: str
@@ -234,8 +235,8 @@ class Verdict:
     several agreed, `parts` are their answers and this is what they say together.
 
     A hold may say in its `detail` what it takes to let the action through: `level` (1 to 4), `votes`, `zone` (green,
-    yellow or red), `sla_minutes`, and the `rule` that asks. One that only says `window_s` asks nobody: the action goes
-    ahead after that many seconds unless somebody stops it.
+    yellow or red), `sla_minutes`, `expires_minutes`, and the `rule` that asks. One that only says `window_s` asks
+    nobody: the action goes ahead after that many seconds unless somebody stops it.
     """
 
     stance: Stance

@@ -52,6 +52,10 @@ class Conflict(DomainError):
     code = "conflict"
 
 
+class Moved(Conflict):
+    """This is no longer what a person let through; it has to be asked again."""
+
+
 class Fenced(Exception):
     """Another driver holds this run now; nothing this one does may be stored."""
 

@@ -101,8 +101,11 @@ class ApprovalOut(Out):
     due_at: Moment
     claimed_by: str | None
     claimed_until: Moment | None
+    expires_at: Moment | None
     decided_at: Moment | None
     closed_because: Words
+    follows: UUID | None
+    moved: list[str] | None
     decision: DecisionOut | None
 
     @classmethod
@@ -119,6 +122,7 @@ class ApprovalOut(Out):
             agent=approval.agent.slug,
             release=approval.release.version,
             team=approval.team.slug,
+            follows=approval.follows_id,
             confidence=ConfidenceOut.of(approval),
             answers=list(approval.answers) if approval.is_open else [],
             votes=votes,

@@ -1,6 +1,7 @@
 """Opening and closing questions: what the engine's announcements mean for this app."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from agents.audit import log as audit
 from agents.contracts import Action, Stance, Verdict
 from approvals import integrity, signals, terms
 from approvals.escalation import opening
-from approvals.models import Approval
+from approvals.models import Approval, Decision
 from approvals.terms import Terms
 
 DOUBT = "The worker stopped between the intent and the answer; nobody knows whether this happened."
@@ -37,6 +38,7 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
     if current:
         _supersede([current], "The agent asks for something else now.")
     at = timezone.now()
+    before, moved = _let_through_before(action) if kind == Approval.Kind.ACT else (None, None)
     approval = Approval.objects.create(
         run_id=action.run_id,
         seq=action.seq,
@@ -53,18 +55,45 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
         digest=digest,
         confidence=action.confidence.value,
         confidence_source=action.confidence.source.value,
-        reasons=asked.reasons,
-        level=asked.level,
-        votes_needed=asked.votes,
-        zone=asked.zone,
+        **_demands(asked, kind, at),
         alike=integrity.alike(action, kind, asked.level),
         requested_at=at,
         **opening.fields(action.team_id, kind=kind, level=asked.level, within=asked.within, at=at),
+        follows=before,
+        moved=moved,
     )
     opening.start([approval])
     audit.record("approval.requested", about=approval, by=None, reason=approval.reason, **links(approval))
     signals.approval_opened.send(Approval, **subject(approval))
     return approval
+
+
+def _demands(asked: Terms, kind: Approval.Kind, at: datetime) -> dict[str, Any]:
+    """What it takes, and until when; what is in doubt does not expire, since somebody has to say what happened."""
+    until = None if kind == Approval.Kind.IN_DOUBT else at + asked.lasts
+    demands = {"level": asked.level, "votes_needed": asked.votes, "zone": asked.zone, "expires_at": until}
+    return {"reasons": asked.reasons, **demands}
+
+
+def _let_through_before(action: Action) -> tuple[Approval | None, list[str] | None]:
+    """What this question follows: an approval of the same step that no longer held, which it replaces, with what has
+    moved since; or a question back to the agent."""
+    allowed = Approval.objects.of_step(action.run_id, action.seq).filter(_outstanding()).exclude(kind="in_doubt")
+    earlier: Approval | None = allowed.select_for_update().first()
+    if earlier is None:
+        return _asked_before(action), None
+    decision = earlier.decisions.latest("at")
+    moved = list(integrity.moves(earlier, decision, action))
+    _supersede([earlier], "Asked again before it was carried out. What moved: " + ("; ".join(moved) or "its content"))
+    return earlier, moved
+
+
+def _asked_before(action: Action) -> Approval | None:
+    """The question that a person asked back when the agent last proposed the same in this run."""
+    asked = Approval.objects.filter(run_id=action.run_id, seq__lt=action.seq, tool=action.name).order_by("-seq", "-id")
+    last: Approval | None = asked.first()
+    is_asked = last and last.decisions.filter(answer=Decision.Answer.ASK).exists()
+    return last if is_asked else None
 
 
 def close(run_id: UUID, seq: int, reason: str) -> None:

@@ -22,6 +22,7 @@ BECOMES = {
     Decision.Answer.APPROVE: (Approval.State.APPROVED, "approved"),
     Decision.Answer.EDIT: (Approval.State.EDITED, "edited"),
     Decision.Answer.REJECT: (Approval.State.REJECTED, "rejected"),
+    Decision.Answer.ASK: (Approval.State.SUPERSEDED, "asked"),
     Decision.Answer.OUTCOME: (Approval.State.APPROVED, "outcome"),
     Decision.Answer.ABSENT: (Approval.State.APPROVED, "absent"),
 }
@@ -39,6 +40,7 @@ class Given:
     arguments: Json | None = None
     outcome: Any = None
     digest: str = ""
+    bound: Json | None = None
 
 
 def decide(
@@ -79,7 +81,8 @@ def _prepared(approval: Approval, given: Given) -> Given:
     is_edit = given.answer == Decision.Answer.EDIT and given.answer in approval.answers
     if not is_edit or not approval.is_open or duties.refusal(given.by, approval):
         return given
-    return replace(given, arguments=editing.checked(approval, given.arguments))
+    arguments, bound = editing.checked(approval, given.arguments)
+    return replace(given, arguments=arguments, bound=bound)
 
 
 @transaction.atomic
@@ -157,6 +160,8 @@ def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) ->
         outcome=given.outcome if chosen == Decision.Answer.OUTCOME else None,
         request_id=request_id,
     )
+    if chosen in voting.VOTES:
+        decision.bound = ballot.bound if chosen == Decision.Answer.APPROVE else given.bound
     decision.at, decision.seconds = at, (at - approval.requested_at).total_seconds()
     decision.digest = _lets_through(approval, decision)
     decision.round = ballot.round + (chosen == Decision.Answer.EDIT and decision.digest != ballot.digest)
@@ -172,10 +177,13 @@ def _same(earlier: Decision, approval: Approval, by: User) -> Decision:
 
 def _require_open(approval: Approval) -> None:
     """Whoever comes late is told who decided, and when."""
+    if approval.is_open and approval.has_expired:
+        until = timezone.localtime(approval.expires_at)
+        raise errors.Conflict(f"This could be answered until {until:%Y-%m-%d %H:%M}. Your answer changed nothing.")
     if approval.is_open:
         return
-    if approval.state in Approval.DECIDED:
-        decision = approval.decisions.select_related("by").latest("at")
+    decision = approval.decisions.select_related("by").latest("at") if approval.decided_at else None
+    if decision and (approval.state in Approval.DECIDED or decision.answer == Decision.Answer.ASK):
         at = timezone.localtime(decision.at)
         raise errors.Conflict(f"{decision.past} by {decision.by.name}, {at:%H:%M}. Your answer changed nothing.")
     why = f": {approval.closed_because}" if approval.closed_because else "."
@@ -193,6 +201,8 @@ def _checked(approval: Approval, given: Given) -> Decision.Answer:
         _require_why(approval, given)
     elif given.code:
         raise errors.Invalid("`code` comes with the answer reject only.", field="code")
+    if chosen == Decision.Answer.ASK and not given.reason:
+        raise errors.Invalid("Write the question: the agent answers it and proposes again.", field="reason")
     if chosen == Decision.Answer.OUTCOME and given.outcome in (None, "", {}):
         raise errors.Invalid("Post what came of it: a sentence, or a JSON object.", field="outcome")
     if chosen != Decision.Answer.EDIT and given.arguments is not None:
@@ -268,6 +278,8 @@ def _close(decisions: Sequence[Decision]) -> None:
     fields: dict[str, Any] = {"state": BECOMES[chosen][0], "decided_at": decisions[0].at}
     if chosen == Decision.Answer.OUTCOME:
         fields["executed"] = Approval.Executed.EXECUTED
+    if chosen == Decision.Answer.ASK:
+        fields["closed_because"] = f"Asked back: {decisions[0].reason}"
     Approval.objects.filter(pk__in=[one.approval_id for one in decisions]).update(**fields)
     for decision in decisions:
         for name, value in fields.items():
@@ -298,15 +310,17 @@ def _in_effect(decision: Decision) -> Decision.Answer:
 def _lets_through(approval: Approval, decision: Decision) -> str:
     """The digest of the act that may now happen; none where nothing may."""
     if decision.arguments is not None:
-        return integrity.digest(approval.bound, decision.arguments)
+        return integrity.digest(decision.bound or approval.bound, decision.arguments)
     if decision.answer in (Decision.Answer.APPROVE, Decision.Answer.ABSENT):
         return approval.digest
     return ""
 
 
 def _for_engine(approval: Approval, decision: Decision) -> Answer:
-    """What the engine is told. Doing a doubted act now means the very act that was doubted, edits included."""
-    again = approval.arguments if decision.answer == Decision.Answer.ABSENT else None
+    """What the engine is told. Doing a doubted act now means the very act that was doubted, edits included; so does
+    doing one that was asked again."""
+    is_again = decision.answer == Decision.Answer.ABSENT or approval.moved is not None
+    again = approval.arguments if is_again else None
     return Answer(
         kind=BECOMES[_in_effect(decision)][1],
         by_id=decision.by_id,

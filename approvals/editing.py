@@ -7,21 +7,23 @@ from agents import errors
 from agents.contracts import Action, Confidence, Json, Source, Stance
 from agents.runs import gates, planning
 from agents.tools import catalogue, invocation
-from approvals import terms
+from approvals import integrity, terms
 from approvals.models import Approval
 
 
-def checked(approval: Approval, arguments: Json | None) -> Json:
-    """The arguments a person wants instead. Raises `Invalid` where they do not fit the tool, `Conflict` where a gate
+def checked(approval: Approval, arguments: Json | None) -> tuple[Json, Json | None]:
+    """The arguments a person wants instead, and what the digest of that act binds besides, if that is something else
+    now: what its tool says that it rests on. Raises `Invalid` where they do not fit the tool, `Conflict` where a gate
     denies what they would do, or demands more for it than this question does."""
     if not isinstance(arguments, dict):
         raise errors.Invalid("`arguments` must be a JSON object with the arguments to use instead.", field="arguments")
     if not can_check(approval.tool):
-        return arguments  # of a recorded act: nothing is called with them, the replay ends there as diverged
+        return arguments, None  # of a recorded act: nothing is called with them, the replay ends there as diverged
     spec = catalogue.get(approval.tool)
     given: Json = invocation.validate(spec, arguments)
-    _judge(approval, planning.replace_said(action(approval, given), spec))
-    return given
+    edited = planning.replace_said(action(approval, given), spec)
+    _judge(approval, edited)
+    return given, integrity.bound(edited) if spec.preconditions else None
 
 
 def can_check(tool: str) -> bool:

@@ -1,7 +1,8 @@
 """What an approval is an approval of: the digest of the normalised action, and its proof at the moment of acting.
 
 Apart from the gate because the digest is taken when a question is opened and when it is answered as well. It is SHA-256
-over RFC 8785 canonical JSON. Later facts that an approval shall bind (preconditions) join `bound`.
+over RFC 8785 canonical JSON. What its tool says that the act rests on (its preconditions) is bound as well;
+further facts that an approval shall bind join `bound`.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import rfc8785
+from django.utils import timezone
 
 from agents import errors
 from agents.contracts import Action, Json
@@ -18,22 +20,24 @@ from approvals.models import Approval, Decision
 from approvals.policies import loaded
 
 EXACT = 2**53 - 1
+PRECONDITIONS = "preconditions"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def bound(action: Action) -> Json:
     """What an approval binds besides the arguments."""
-    taking_back = {} if action.compensates is None else {"compensates": action.compensates}
-    held = loaded.enforced()
-    policy = {} if held is None else {"policy": held.number}
+    more = {} if action.compensates is None else {"compensates": action.compensates}
+    if PRECONDITIONS in action.facts:
+        more[PRECONDITIONS] = action.facts[PRECONDITIONS]
+    if held := loaded.enforced():
+        more["policy"] = held.number
     return {
         "kind": action.kind,
         "tool": action.name,
         "tier": action.tier,
         "release": str(action.release_id),
         "environment": action.environment,
-        **taking_back,
-        **policy,
+        **more,
     }
 
 
@@ -67,18 +71,21 @@ def require_valid_decision(action: Action) -> None:
     if approval.executed != Approval.Executed.NOT_YET:
         raise errors.Conflict(f"{action.name} has been tried already; one approval is for one act.")
     decision = approval.decisions.select_related("by").latest("at")
-    if decision.digest != digest(bound(action), action.arguments):
+    if decision.digest != digest(bound(action), action.arguments) or approval.has_expired:
         moved = "; ".join(moves(approval, decision, action)) or "its content"
-        raise errors.Conflict(f"This is not what {decision.by.name} approved. What moved: {moved}.")
+        raise errors.Moved(f"This is not what {decision.by.name} approved. What moved: {moved}.")
 
 
 def moves(approval: Approval, decision: Decision, action: Action) -> Iterator[str]:
     """What differs between the act that was let through and the one about to happen, each in a few words."""
+    if approval.has_expired:
+        yield f"it was let through until {timezone.localtime(approval.expires_at):%Y-%m-%d %H:%M}"
     if not decision.digest:
         yield "a person has done it or found it done, so nothing was let through"
     allowed = approval.arguments if decision.arguments is None else decision.arguments
-    for pair in (approval.bound, bound(action)), (allowed, action.arguments):
-        before, after = pair
+    then, now = dict(decision.bound or approval.bound), dict(bound(action))
+    rests = then.pop(PRECONDITIONS, {}), now.pop(PRECONDITIONS, {})
+    for before, after in (then, now), rests, (allowed, action.arguments):
         for name in sorted(before.keys() | after.keys()):
             if before.get(name) != after.get(name):
                 yield f"{name} was {_short(before.get(name))}, is {_short(after.get(name))}"

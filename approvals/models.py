@@ -152,6 +152,14 @@ class Approval(models.Model):
 
     decided_at = models.DateTimeField(null=True)
     closed_because = models.TextField(blank=True, help_text="Why nobody needs to answer, or why it was not done.")
+    follows = models.ForeignKey(
+        "self",
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="What was asked before, about this act.",
+    )
+    moved = models.JSONField(null=True, help_text="Since a person let it through: what is different now, in words.")
 
     objects = ApprovalQuerySet.as_manager()
 
@@ -160,6 +168,7 @@ class Approval(models.Model):
             models.UniqueConstraint(fields=["run", "seq"], condition=Q(state="open"), name="approval_open_once"),
             models.CheckConstraint(
                 condition=Q(state__in=["approved", "edited", "rejected"], decided_at__isnull=False)
+                | Q(state="superseded")  # asked back, or let through before something moved
                 | (~Q(state__in=["approved", "edited", "rejected"]) & Q(decided_at__isnull=True)),
                 name="approval_decided_when",
             ),
@@ -229,6 +238,11 @@ class Approval(models.Model):
         return self.claimed_by
 
     @property
+    def has_expired(self) -> bool:
+        """Whether nothing may let it through any more."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
     def reason(self) -> str:
         """Why a person was asked, in one line."""
         return "; ".join(one["reason"] for one in self.reasons)
@@ -259,7 +273,9 @@ class Approval(models.Model):
             return answer.APPROVE, answer.REJECT
         if self.is_manual:
             return answer.OUTCOME, answer.REJECT
-        return answer.APPROVE, answer.EDIT, answer.REJECT
+        if self.compensates is not None:  # the run is ending: no program is there to be asked
+            return answer.APPROVE, answer.EDIT, answer.REJECT
+        return answer.APPROVE, answer.EDIT, answer.REJECT, answer.ASK
 
 
 class Decision(models.Model):
@@ -269,6 +285,7 @@ class Decision(models.Model):
         APPROVE = "approve", "Approve"
         EDIT = "edit", "Edit"
         REJECT = "reject", "Reject"
+        ASK = "ask", "Ask back"
         OUTCOME = "outcome", "Post the outcome"
         ABSENT = "absent", "It did not happen"
 
@@ -287,6 +304,7 @@ class Decision(models.Model):
         Answer.APPROVE: "Approved",
         Answer.EDIT: "Approved with changes",
         Answer.REJECT: "Rejected",
+        Answer.ASK: "Asked back",
         Answer.OUTCOME: "Outcome posted",
         Answer.ABSENT: "Found not to have happened",
     }
@@ -303,6 +321,7 @@ class Decision(models.Model):
     code = models.CharField(max_length=16, choices=Code, blank=True, default="", db_default="")
     reason = models.TextField(blank=True)
     arguments = models.JSONField(null=True, help_text="As edited; null when they were left as asked.")
+    bound = models.JSONField(null=True, help_text="What the digest binds besides, where an edit changed that as well.")
     outcome = models.JSONField(null=True, help_text="What the person did or found.")
     digest = models.CharField(max_length=64, blank=True, help_text="Of the action this lets through; empty for none.")
     round = models.PositiveSmallIntegerField(

@@ -15,7 +15,8 @@ from django.db.models import Prefetch, QuerySet
 from agents.contracts import Json
 from agents.models import Step, Tool, User
 from agents.tools import catalogue
-from approvals import claiming, duties, editing, fields, voting
+from approvals import before, claiming, duties, editing, fields, voting
+from approvals.before import Before
 from approvals.fields import Field
 from approvals.learning import calibration
 from approvals.learning.calibration import TrackRecord
@@ -26,6 +27,7 @@ HINTS = {
     Decision.Answer.APPROVE: "It happens exactly as it stands here.",
     Decision.Answer.EDIT: "It happens with the arguments you write below.",
     Decision.Answer.REJECT: "It does not happen; the agent is told why.",
+    Decision.Answer.ASK: "It does not happen now: the agent reads your question and may answer and propose it again.",
     Decision.Answer.OUTCOME: "You have done it, or know that it was done; the agent goes on with what you post.",
     Decision.Answer.ABSENT: "It did not happen; the agent does it now.",
 }
@@ -83,6 +85,7 @@ class Question:
     undoable_for: timedelta | None
     ballot: voting.Ballot
     may_claim: bool
+    before: Before | None
 
     @property
     def asked(self) -> Json:
@@ -144,7 +147,7 @@ def brief(approval: Approval, user: User) -> Question:
     tool = Tool.objects.filter(name=approval.tool).values_list("undoable_for", flat=True).first()
     return Question(
         approval=approval,
-        decision=given[-1] if given and approval.state in Approval.DECIDED else None,
+        decision=given[-1] if given and approval.decided_at else None,
         refusal=(duty or claiming.refusal(user, approval)) if approval.is_open else "",
         may_claim=approval.is_open and not duty,
         choices=_choices(approval) if approval.is_open else (),
@@ -152,6 +155,7 @@ def brief(approval: Approval, user: User) -> Question:
         record=calibration.track_record(approval),
         undoable_for=tool,
         ballot=voting.ballot(approval),
+        before=before.of(approval),
     )
 
 
@@ -161,7 +165,8 @@ def of_step(run_id: UUID, seq: int, user: User) -> Iterable[Question]:
 
 
 def _choices(approval: Approval) -> list[Choice]:
-    offered = [one for one in approval.answers if one != Decision.Answer.EDIT or editing.can_check(approval.tool)]
+    is_live = editing.can_check(approval.tool)  # else it was recorded: nobody edits it, and no agent can be asked
+    offered = [one for one in approval.answers if is_live or one not in (Decision.Answer.EDIT, Decision.Answer.ASK)]
     words = {answer: (answer.label, HINTS[answer]) for answer in offered}
     if approval.kind == Approval.Kind.IN_DOUBT:
         words |= _about_doubt(approval)

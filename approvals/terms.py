@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.conf import settings
+
 from agents.contracts import Json, Verdict
 from approvals.models import SLO, Approval
 
@@ -13,13 +15,15 @@ ZONES = list(Approval.Zone)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Why a person is asked, and what is demanded: the level, how many votes, within what time; the zone of the act."""
+    """Why a person is asked, and what is demanded: the level, how many votes, within what time; the zone of the act,
+    and for how long it can be let through."""
 
     reasons: list[dict[str, str]]
     level: int
     votes: int
     zone: Approval.Zone
     within: timedelta
+    lasts: timedelta
 
 
 def of(verdict: Verdict) -> Terms:
@@ -32,6 +36,10 @@ def of(verdict: Verdict) -> Terms:
         votes=max(_numbers(details, "votes"), default=1),
         zone=max((Approval.Zone(one["zone"]) for one in details if "zone" in one), key=ZONES.index, default=ZONES[1]),
         within=min((timedelta(minutes=minutes) for minutes in _numbers(details, "sla_minutes")), default=SLO),
+        lasts=min(
+            (timedelta(minutes=minutes) for minutes in _numbers(details, "expires_minutes")),
+            default=timedelta(hours=settings.APPROVAL_HOURS),
+        ),
     )
 
 

@@ -12,7 +12,6 @@ from django.utils import timezone
 from agents import errors
 from agents.contracts import Json
 from agents.models import User
-from approvals import integrity
 from approvals.models import Approval, Decision
 
 VOTES = frozenset({Decision.Answer.APPROVE, Decision.Answer.EDIT})
@@ -27,6 +26,7 @@ class Ballot:
     given: Sequence[Decision]
     needed: int
     arguments: Json | None
+    bound: Json | None
     digest: str
 
     @property
@@ -45,8 +45,9 @@ def ballot(approval: Approval, decisions: Sequence[Decision] | None = None) -> B
     number = max((vote.round for vote in votes), default=1)
     given = [vote for vote in votes if vote.round == number]
     arguments = given[0].arguments if given else None
-    digest = approval.digest if arguments is None else integrity.digest(approval.bound, arguments)
-    return Ballot(number, given, approval.votes_needed, arguments, digest)
+    digest = approval.digest if arguments is None else given[0].digest
+    bound = given[0].bound if given else None
+    return Ballot(number, given, approval.votes_needed, arguments, bound, digest)
 
 
 def _known(approval: Approval, decisions: Sequence[Decision] | None) -> Sequence[Decision]:

@@ -59,6 +59,8 @@ MIDDLEWARE = [
 # Asked in this order before every action; the strictest answer wins.
 # The policies come last: they may name what a call is going to cost.
 AGENT_GATES = ["approvals.gates.TierGate", "finops.gates.PriceGate", "approvals.policies.gate.PolicyGate"]
+# For how long a person can let an act through, and for how long it may then still happen, where no gate says it.
+APPROVAL_HOURS = float(setting("COCKPIT_APPROVAL_HOURS", "24"))
 AGENT_PRICER = "finops.pricing.price"
 # Names of tools are taken once: the demo's are declared only where the demo is.
 DEMO = switch("COCKPIT_DEMO", default=bool(_running.get("demo")))

@@ -213,3 +213,22 @@ def mail(context: ToolContext, to: str) -> dict[str, Any]:
     """Write to somebody, a little later."""
     effects.append(("mail", context.idempotency_key))
     return {"sent": to}
+
+
+ledger: dict[str, str] = {}
+"""What customers have paid, by order: what an approval of `test.settle` rests on."""
+
+
+@tool(
+    "test.settle",
+    tier=3,
+    writes=True,
+    idempotent=True,
+    says=_says,
+    touches=_touches,
+    preconditions=lambda order: {"paid": ledger.get(order, "nothing")},
+)
+def settle(context: ToolContext, order: str, amount: Decimal) -> dict[str, Any]:
+    """Pay back, as long as what was paid is what a person has seen."""
+    effects.append(("settle", context.idempotency_key))
+    return {"order": order, "settled": str(amount)}

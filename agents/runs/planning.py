@@ -145,6 +145,9 @@ def described(action: Action, spec: ToolSpec) -> Action:
     if not spec.writes:
         return action
     says, preview = invocation.describe(spec, action.arguments), invocation.preview(spec, action.arguments)
+    if spec.preconditions:
+        found = hotpath.clean(invocation.preconditions(spec, action.arguments))
+        action = replace(action, facts=action.facts | {"preconditions": found})
     return replace(action, says=hotpath.text(says), preview=tuple(hotpath.clean(list(preview))))
 
 
@@ -153,7 +156,8 @@ def replace_said(action: Action, spec: ToolSpec) -> Action:
     try:
         return described(action, spec)
     except errors.OutsideError as error:
-        return replace(action, says=str(error), preview=())
+        unknown = {"preconditions": {"unknown": str(error)}} if spec.preconditions else {}
+        return replace(action, says=str(error), preview=(), facts=action.facts | unknown)
 
 
 def act(

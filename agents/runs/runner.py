@@ -28,6 +28,7 @@ from agents.runs import (
     pinning,
     planning,
     programs,
+    reasking,
     steps,
     tuning,
     windows,
@@ -219,6 +220,8 @@ class Driver:
         """Take a step; what a gate refuses at the last moment is a refused step that the program sees."""
         try:
             performing.perform(self.claim, step, self.cancellation)
+        except errors.Moved as error:
+            reasking.ask_again(self.claim, step, error)
         except errors.DomainError as error:
             steps.refuse(self.claim, step, Result("refused", error=error.message, gate="dispatch"))
 

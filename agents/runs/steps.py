@@ -379,6 +379,10 @@ def close(claim: Claim, step: Planned, answer: Answer) -> None:
             Result("done", answer.outcome, gate_reason=f"Done by {answer.by_name}. {answer.reason}".strip()),
         )
         return
+    if answer.kind == "asked":
+        reason = f"The reviewer asks: {answer.reason} Nothing was done; answer, and propose it again."
+        outcome(claim, step, Result("refused", error_class="asked", error=reason, gate_reason=reason))
+        return
     verb = {"rejected": "Rejected", "expired": "Not decided in time"}.get(answer.kind, answer.kind.capitalize())
     by = f" by {answer.by_name}" if answer.by_name else ""
     reason = f"{verb}{by}{': ' + answer.reason if answer.reason else '.'}"

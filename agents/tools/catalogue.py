@@ -4,7 +4,7 @@
           undoable_for=timedelta(hours=24), says=say_refund, touches=touch_order)
     def refund(context: ToolContext, order: str, amount: Decimal) -> dict[str, Any]: ...
 
-`says`, `touches` and `preview` take the arguments they name, typed like the tool's own.
+`says`, `touches`, `preview` and `preconditions` take the arguments they name, typed like the tool's own.
 """
 
 import inspect
@@ -27,12 +27,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Says = Callable[..., str]
 Touches = Callable[..., Sequence[Touched]]
 Preview = Callable[..., Sequence[Mapping[str, Any]]]
+Preconditions = Callable[..., Mapping[str, Any]]
 TIMEOUT = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolSpec(Declaration):
-    """A declared tool, ready to use. `says`, `touches`, `preview` take JSON arguments by name, as they come.
+    """A declared tool, ready to use. `says`, `touches`, `preview` and `preconditions` take JSON arguments by name, as
+    they come.
 
     `timeout` None is for computation that nothing can delay: it runs in the caller's own thread.
     """
@@ -46,6 +48,7 @@ class ToolSpec(Declaration):
     says: Says | None = None
     touches: Touches | None = None
     preview: Preview | None = None
+    preconditions: Preconditions | None = None
     sandbox: Callable[..., Any] | None = None
 
 
@@ -63,18 +66,21 @@ def tool(
     says: Says | None = None,
     touches: Touches | None = None,
     preview: Preview | None = None,
+    preconditions: Preconditions | None = None,
     sandbox: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as a tool; the function itself stays as it is.
 
     `tier` 1–4 is how far an agent may go alone; a release may be stricter, and milder down to `floor`. At tier 2 an act
     is announced for the length of `stop_window` before it happens, and anybody who steers or decides may stop it.
-    `sandbox` takes what the tool takes and is called in its place where acts are only simulated.
+    `preconditions` returns what has to be as it was when a person let an act through, {name: value}: it is looked up
+    when they are asked and again when the act is to happen. `sandbox` takes what the tool takes and is called in its
+    place where acts are only simulated.
 
     Raises `TypeError` for a signature that no model could fill in, `errors.Conflict` for a name that is taken.
     """
 
-    told = {"says": says, "touches": touches, "preview": preview}
+    told = {"says": says, "touches": touches, "preview": preview, "preconditions": preconditions}
     terms = {
         "tier": tier, "floor": tier if floor is None else floor, "writes": writes, "idempotent": idempotent,
         "compensation": compensation, "undoable_for": undoable_for, "stop_window": stop_window, "timeout": timeout,

@@ -91,6 +91,16 @@ def preview(spec: ToolSpec, arguments: Mapping[str, Any]) -> Sequence[Mapping[st
     return lines
 
 
+def preconditions(spec: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What an approval of this act rests on, as it is now, {name: value} in JSON; empty for a tool that names none."""
+    if (told := spec.preconditions) is None:
+        return {}
+    found: dict[str, Any] = _told(
+        spec, "preconditions", lambda **given: _jsonable(spec, dict(told(**given))), arguments
+    )
+    return found
+
+
 def _told(spec: ToolSpec, door: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """What a tool says about an act. An act that its own tool cannot describe is not done blindly: it fails."""
     try:

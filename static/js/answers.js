@@ -4,7 +4,7 @@ const hasKeyboard = matchMedia("(hover: hover)");
 
 function require(form) {
   const { answer, code, reason } = form.elements;
-  reason.required = answer.value === "reject" && (!code || code.value === "other"); // a code says enough by itself
+  reason.required = answer.value === "ask" || (answer.value === "reject" && (!code || code.value === "other")); // a code says enough by itself
 }
 
 document.addEventListener("change", (event) => {

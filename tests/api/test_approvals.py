@@ -32,7 +32,7 @@ def test_a_question_says_all_that_is_needed_to_answer_it(viewer: Caller, approva
     assert item["preview"] == [{"what": "order 4711 paid", "before": "€184.00", "after": "€0.00"}]
     assert item["confidence"] == {"value": 0.62, "source": "self_reported"}
     assert item["reasons"][0]["gate"] == "tier"
-    assert item["answers"] == ["approve", "edit", "reject"]
+    assert item["answers"] == ["approve", "edit", "reject", "ask"]
     assert item["decision"] is None
 
 
@@ -116,7 +116,7 @@ def test_nobody_decides_what_they_or_their_token_started(agent: Agent, team: Tea
     ("body", "field", "says"),
     [
         ({}, "answer", "is required"),
-        ({"answer": "yes"}, "answer", "approve, edit, reject, outcome or absent"),
+        ({"answer": "yes"}, "answer", "approve, edit, reject, ask, outcome or absent"),
         ({"answer": "reject"}, "reason", "why you reject"),
         ({"answer": "reject", "code": "other"}, "reason", "why you reject"),
         ({"answer": "reject", "code": "bad"}, "code", "wrong_target, wrong_amount"),

@@ -158,18 +158,19 @@ def test_an_allowed_act_whose_worker_died_is_asked_about_and_never_repeated_unas
     assert set(Approval.objects.values_list("state", "executed")) == {("approved", "executed")}
 
 
-def test_what_moved_between_the_approval_and_the_act_is_refused(start: Start, rhea: User) -> None:
+def test_what_moved_between_the_approval_and_the_act_is_asked_again(start: Start, rhea: User) -> None:
     run = start(REFUND)
-    questions.settle(asked(run), by=rhea)
+    first = asked(run)
+    questions.settle(first, by=rhea)
     Decision.objects.all().delete()  # a decision about something else stands in its place
     Decision.objects.create(
         approval=Approval.objects.get(), by=rhea, answer="approve", digest="0" * 64, seconds=1, request_id=uuid7()
     )
-    drive(run)
-    step = run.steps.get(seq=1)
-    assert (step.state, step.gate, toolbox.effects) == ("refused", "dispatch", [])
-    assert "not what rhea approved" in step.error
-    assert Approval.objects.get().executed == "failed"
+    assert drive(run).state == "waiting"
+    first.refresh_from_db()
+    assert (first.state, run.steps.get(seq=1).state, toolbox.effects) == ("superseded", "held", [])
+    assert "What moved: its content" in first.closed_because
+    assert asked(run).follows_id == first.pk
 
 
 def test_of_two_reviewers_at_the_same_moment_one_wins_and_one_is_told(start: Start, rhea: User) -> None:
