@@ -2,7 +2,7 @@
 
 from agents.audit.models import AuditEntry, AuditLeaf, AuditSeal
 from agents.people.models import Membership, Permission, Role, Team, TeamOwnedQuerySet, Token, User
-from agents.registry.models import Agent, ProgramSource, Release, Tool, ToolGrant
+from agents.registry.models import Agent, Autonomy, ProgramSource, Release, Tool, ToolGrant
 from agents.runs.control_models import Control, Override
 from agents.runs.evidence import RUN_BOUNDS, AgentMinute, RunTotal, StepTotal, TickJob, Watermark, Worker
 from agents.runs.models import Recording, Run
@@ -15,6 +15,7 @@ __all__ = [
     "AuditEntry",
     "AuditLeaf",
     "AuditSeal",
+    "Autonomy",
     "Control",
     "Membership",
     "Override",

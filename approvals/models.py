@@ -20,7 +20,8 @@ from approvals.escalation.models import BusinessCalendar as BusinessCalendar
 from approvals.escalation.models import Escalation as Escalation
 from approvals.escalation.models import EscalationPolicy as EscalationPolicy
 from approvals.escalation.models import silent_end
-from approvals.learning.models import Look as Look  # each feature keeps its own nouns; Django finds them here
+from approvals.learning.models import Look as Look
+from approvals.learning.models import Proposal as Proposal
 from approvals.notify.models import Endpoint as Endpoint
 from approvals.notify.models import Fact as Fact
 from approvals.notify.models import Notification as Notification

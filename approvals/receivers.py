@@ -11,6 +11,7 @@ from agents.models import Team, User
 from approvals import asking
 from approvals import signals as own
 from approvals.escalation import pausing
+from approvals.learning import autonomy
 from approvals.models import Approval
 from approvals.notify import facts
 from approvals.notify.models import About
@@ -69,3 +70,10 @@ def tell_the_next(
 ) -> None:
     """Nobody reacted in time."""
     facts.note_escalated(approval, level=level, targets=targets, channels=channels)
+
+
+@receiver(own.approval_decided)
+def take_back_what_was_not_earned(sender: object, approval_id: UUID, state: str, **_: object) -> None:
+    """An act was found wrong: if its agent does such acts more freely than its release says, that may end now."""
+    if state in autonomy.WRONG:
+        autonomy.review(approval_id)

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from approvals import claim_views, views
+from approvals.learning import autonomy_views as earned
 from approvals.learning import calibration_views as calibrating
 from approvals.learning import views as learning
 from approvals.sampling import views as samples
@@ -11,6 +12,11 @@ app_name = "approvals"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.approvals, name="approvals"),
     path("count/", views.count, name="count"),
+    path("autonomy/", earned.autonomy, name="autonomy"),
+    path("autonomy/<slug:slug>/", earned.agent_autonomy, name="agent-autonomy"),
+    path("autonomy/proposals/<uuid:proposal_id>/ratification/", earned.ratification, name="ratification"),
+    path("autonomy/proposals/<uuid:proposal_id>/refusal/", earned.refusal, name="refusal"),
+    path("autonomy/grants/<uuid:autonomy_id>/end/", earned.demotion, name="demotion"),
     path("calibration/", calibrating.calibration, name="calibration"),
     path("calibration/<slug:slug>/", calibrating.agent_calibration, name="agent-calibration"),
     path("calibration/<slug:slug>/threshold/", calibrating.threshold, name="threshold"),

@@ -14,6 +14,7 @@ from agents.audit import sealing
 from agents.runs import hotpath, interventions, overriding, recovery, rollups, withdrawing
 from approvals import claiming
 from approvals.escalation import firing, opening
+from approvals.learning import autonomy
 from approvals.notify import posting
 from approvals.sampling import drawing
 from cockpit.brambleway import work
@@ -39,6 +40,8 @@ JOBS = (
     Job("overrides", 2.0, overriding.expire),
     Job("samples", 5.0, drawing.draw),
     Job("claims", 5.0, claiming.expire),
+    Job("autonomy", 5.0, autonomy.watch),
+    Job("proposals", 600.0, autonomy.consider),
     Job("rollups", 2.0, rollups.roll_up),
     Job("escalations", 0.5, firing.fire),
     Job("clocks", 5.0, opening.adopt),

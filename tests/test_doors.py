@@ -20,7 +20,8 @@ from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from agents.models import Agent, Role, Run, Team, User
+from agents.models import Agent, Autonomy, Role, Run, Team, User
+from approvals.learning.models import Proposal
 from approvals.models import Approval, Endpoint
 from approvals.notify import links, telling
 from tests import factories, showing
@@ -143,7 +144,16 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
         "factor_id": showing.app_of(olga),
         "endpoint_id": hook.pk,
         "token": link.removesuffix("/").rpartition("/")[2],
+        **_autonomy(till, olga),
     }
+
+
+def _autonomy(till: Agent, by: User) -> dict[str, Any]:
+    """What it has earned with one tool, and what is proposed with another."""
+    shown = {"runs": 1, "judged": 1, "right": 1}
+    earned = Autonomy.objects.create(agent=till, tool="a", was=3, tier=2, granted_by=by, request_id=uuid7())
+    proposed = Proposal.objects.create(agent=till, tool="b", before=3, after=2, evidence=shown)
+    return {"autonomy_id": earned.pk, "proposal_id": proposed.pk}
 
 
 def _as(user: User) -> Client:
@@ -249,6 +259,7 @@ LISTS = {
     "notifications": "/notifications/",
     "endpoints": "/notifications/endpoints/",
     "endpoint": "/notifications/endpoints/{endpoint_id}/",
+    "autonomy": "/approvals/autonomy/",
     "costs": "/costs/",
     "audit": "/audit/",
     "api runs": "/api/v1/runs",
@@ -289,6 +300,7 @@ def _more(samples: dict[str, Any], olga: User) -> None:
         books.spend(other, run_id=asked.run_id, at=timezone.now())
         stage.minute(other)
         _decide(other, f"judge{number}")
+        _autonomy(other, mate)
         factories.step(run, seq=10 + number, kind="model", name="sim-small", says="")
     telling.tell()
 

@@ -145,3 +145,35 @@ class ToolGrant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent} may use {self.tool_id}"
+
+
+class Autonomy(models.Model):
+    """A milder tier that an agent has earned for one tool, instead of the one its release says. `was` is that one:
+    where a later release says another, what was earned against this one no longer counts."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="autonomies", db_index=False)
+    tool = models.CharField(max_length=160)
+    was = models.PositiveSmallIntegerField()
+    tier = models.PositiveSmallIntegerField()
+    granted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    granted_at = models.DateTimeField(default=timezone.now)
+    reason = models.TextField()
+    request_id = models.UUIDField(unique=True)
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    ended_because = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["agent", "tool", "-granted_at"], name="autonomy_agent")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["agent", "tool"], condition=models.Q(ended_at__isnull=True), name="autonomy_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(tier__gte=1, tier__lt=models.F("was"), was__lte=3), name="autonomy_is_milder"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent} does {self.tool} at tier {self.tier}"

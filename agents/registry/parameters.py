@@ -119,6 +119,17 @@ def applied(bundle: Json, changes: Mapping[str, Any]) -> Json:
     return made
 
 
+def earned(bundle: Json, tiers: Mapping[str, tuple[int, int]]) -> Json:
+    """The bundle with milder tiers that its agent has earned: by tool, the tier that it was earned against and the one
+    that was earned. Where this bundle says another one than was earned against, it says what holds."""
+    milder = {tool: tier for tool, (was, tier) in tiers.items() if _earns(bundle, tool, was, tier)}
+    return {**bundle, "tiers": {**(bundle.get("tiers") or {}), **milder}} if milder else bundle
+
+
+def _earns(bundle: Json, tool: str, was: int, tier: int) -> bool:
+    return tool in bundle.get("tools", ()) and _tier(bundle, tool) == was and tier < was
+
+
 def label(link: Json) -> str:
     """A model in one word, `openai/large-one`."""
     return f"{link.get('provider', '')}/{link.get('model', '')}"

@@ -17,6 +17,7 @@ from django_htmx.http import trigger_client_event
 
 from agents.keyset import cut
 from agents.models import Agent, Permission, Release, Team, Tool, ToolGrant, User
+from agents.registry import earning
 from agents.runs import finding, fleet, interventions, overridden
 from agents.runs.programs.recorded import PROVIDER as RECORDED
 from agents.runs.views import Request, fragment, steering
@@ -138,10 +139,13 @@ def granted(found: Agent) -> list[dict[str, Any]]:
     tiers = found.release.bundle.get("tiers", {}) if found.release else {}
     words = dict(Tool.TIERS)
     grants = ToolGrant.objects.filter(agent=found, revoked_at=None).select_related("tool", "granted_by")
+    earned = {(one.tool, one.was): one.tier for one in earning.in_force(found)}
     told = []
     for grant in grants.order_by("tool_id"):
-        tier = tiers.get(grant.tool_id, grant.tier or grant.tool.tier)
-        told.append({"grant": grant, "tool": grant.tool, "tier": tier, "word": words.get(tier, "")})
+        said = tiers.get(grant.tool_id, grant.tier or grant.tool.tier)
+        tier = earned.get((grant.tool_id, said), said)
+        word = f"{words.get(tier, '')}{f', earned; its release says {said}' if tier != said else ''}"
+        told.append({"grant": grant, "tool": grant.tool, "tier": tier, "word": word})
     return told
 
 

@@ -21,6 +21,11 @@ WHERE agent_id = %(agent)s AND (run_id IS NULL OR run_id = %(run)s) AND ended_at
 ORDER BY run_id IS NOT NULL, made_at
 """
 
+EARNED = """
+-- Milder tiers that the agent has earned, with the tiers that they were earned against.
+SELECT id, tool, was, tier FROM agents_autonomy WHERE agent_id = %(agent)s AND ended_at IS NULL
+"""
+
 
 def tune(claim: Claim) -> Assignment:
     """Put in force what is changed now, until the first of it ends; the assignment with it."""
@@ -35,10 +40,23 @@ def tune(claim: Claim) -> Assignment:
         changes[path] = strictest
         if strictest == value:
             said[path] = {"id": str(pk), "parameter": path, "value": value}
-    bundle = parameters.applied(content.bundle, changes)
+    grown = _earned(claim, content.bundle, said)
+    bundle = parameters.applied(grown, changes)
     limits = {name: limit for name, limit in bundle.get("limits", {}).items() if limit is not None}
-    claim.release = replace(content, bundle=bundle, limits=limits) if changes else content
+    is_other = changes or grown is not content.bundle
+    claim.release = replace(content, bundle=bundle, limits=limits) if is_other else content
     claim.overrides = tuple(said.values())
     claim.tuned = claim.tuning
     claim.tuned_until = time.monotonic() + min((left for *_, left in rows if left is not None), default=math.inf)
     return claim.assignment()
+
+
+def _earned(claim: Claim, bundle: Json, said: Json) -> Json:
+    """The bundle with the tiers that its agent has earned; what of them is in force is noted in `said`."""
+    rows = hotpath.rows(EARNED, {"agent": claim.agent_id})
+    grown = parameters.earned(bundle, {tool: (was, tier) for _, tool, was, tier in rows})
+    for pk, tool, _, tier in rows:
+        path = f"tiers.{tool}"
+        if grown is not bundle and parameters.value(grown, path) == tier:
+            said.setdefault(path, {"id": str(pk), "parameter": path, "value": tier})
+    return grown

@@ -84,6 +84,7 @@ def _refund_preview(order: int, amount: Decimal) -> list[dict[str, Any]]:
 @tool(
     "payments.refund",
     tier=3,
+    floor=2,
     writes=True,
     idempotent=True,
     compensation="payments.recharge",
