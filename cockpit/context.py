@@ -29,6 +29,7 @@ ROOMS = (
     Room("Agents", "agents/", "agents"),
     Room("Runs", "runs/", "runs"),
     Room("Approvals", "approvals/", "approvals", topics="approvals"),
+    Room("Policies", "policies/", "policies"),
     Room("Costs", "costs/", "costs"),
     Room("Audit", "audit/", "audit"),
 )

@@ -29,5 +29,6 @@ urlpatterns = [
     path("", include("agents.urls")),
     path("approvals/", include("approvals.urls")),
     path("notifications/", include("approvals.notify.urls")),
+    path("policies/", include("approvals.policies.urls")),
     path("costs/", include("finops.urls")),
 ]

@@ -90,7 +90,7 @@ class PolicyEngine:
         highest = max((rule.level for rule in found), default=0)
         if found and highest > level and all(rule.is_soft for rule in found):
             return self._lifted(request, found, highest)
-        return Decision(Stance.DENY, request.zone, _ids(found), _refusal(request, found))
+        return _denied(request, found)
 
     def _lifted(self, request: Request, soft: list[Rule], level: int) -> Decision:
         """Whether an approval would make it allowed: nobody is asked about what no policy permits."""
@@ -98,8 +98,7 @@ class PolicyEngine:
         if again.diagnostics.errors:
             return _broken(request.name, request.who.agent, again.diagnostics.errors)
         if again.allowed is not True:
-            found = [self.rules[given] for given in again.diagnostics.reasons]
-            return Decision(Stance.DENY, request.zone, _ids(found), _refusal(request, found))
+            return _denied(request, [self.rules[given] for given in again.diagnostics.reasons])
         soft.sort(key=lambda rule: (-rule.level, rule.id))
         return Decision(
             Stance.HOLD,
@@ -198,9 +197,8 @@ def _ids(found: Iterable[Rule]) -> tuple[str, ...]:
     return tuple(sorted(rule.id for rule in found))
 
 
-def _refusal(request: Request, found: list[Rule]) -> str:
-    """Why nothing may happen: the rules that refuse it, or that none permits it."""
-    if not found:
-        return f"no policy permits {request.name} here"
-    hard = [rule for rule in found if not rule.is_soft] or found
-    return "; ".join(rule.words for rule in sorted(hard, key=lambda rule: rule.id))
+def _denied(request: Request, found: list[Rule]) -> Decision:
+    """Nothing may happen: the rules that refuse it, those that only ask left out, or that none permits it."""
+    hard = sorted([rule for rule in found if not rule.is_soft] or found, key=lambda rule: rule.id)
+    reason = "; ".join(rule.words for rule in hard) or f"no policy permits {request.name} here"
+    return Decision(Stance.DENY, request.zone, _ids(hard), reason)

@@ -69,4 +69,4 @@ def verdict(held: Loaded, decision: Decision, action: Action) -> Verdict:
 def said(held: Loaded, decision: Decision) -> str:
     """The decision as a sentence for people."""
     verb = "asks for a person" if decision.stance == Stance.HOLD else "refuses it"
-    return f"Policy {held.number} {verb}: {decision.reason.rstrip('.')}."
+    return f"Policy {held.number} {verb}: {decision.reason}."

@@ -1,7 +1,8 @@
 """Reading Cedar policies: what each rule is, and everything that is wrong with a set, rule by rule.
 
 A rule is known by its `@id`. A forbid with `@obligation("require_approval")` asks for a person instead of refusing;
-`@level`, `@votes` and `@sla_minutes` say what it takes, `@reason` is the sentence that people read.
+`@level`, `@votes` and `@sla_minutes` say what it takes, `@reason` is the sentence that people read, kept without its
+full stop since it stands among others.
 """
 
 import json
@@ -57,7 +58,7 @@ def _rule(body: Json) -> Rule:
         id=said["id"],
         effect=body["effect"],
         body=body,
-        reason=(said.get("reason") or "").strip(),
+        reason=(said.get("reason") or "").strip().rstrip("."),
         is_soft=said.get("obligation") == APPROVAL,
         level=int((said.get("level") or "L1").removeprefix("L")),
         votes=int(said.get("votes") or 1),

@@ -73,6 +73,7 @@ def test_the_rooms_are_there_and_the_one_that_is_open_is_marked(page, sign_in, o
         "Agents",
         "Runs",
         "Approvals",
+        "Policies",
         "Costs",
         "Audit",
     ]

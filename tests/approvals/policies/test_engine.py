@@ -23,7 +23,7 @@ def test_a_soft_forbid_asks_for_a_person_and_says_what_it_takes() -> None:
     found = judge()
     assert (found.stance, found.rules, found.zone) == (Stance.HOLD, ("ask-red",), "red")
     assert (found.level, found.votes, found.sla_minutes) == (1, 1, 30)
-    assert found.reason == "ask-red: Money moves."
+    assert found.reason == "ask-red: Money moves"
 
 
 def test_of_several_soft_forbids_everything_they_demand_holds() -> None:
