@@ -15,9 +15,11 @@ from django.test import Client
 from uuid_utils.compat import uuid7
 
 from agents.models import Run, Step, Team, User
-from approvals.models import Approval
+from approvals.escalation import firing, publishing
+from approvals.models import Approval, Escalation
 from cockpit.replaying import Replay
 from tests.api import stage
+from tests.approvals.test_escalation import let_pass
 from tests.recordings import SHARED, needs_shared, shared_lines
 from tests.scenarios.test_replay import drive
 
@@ -125,3 +127,31 @@ def test_what_was_approved_was_carried_out_and_nothing_else(
         assert (approval.executed == "not_yet") is not did
     tiers = Step.objects.filter(writes=True, kind="tool", tier__gte=3, state__in=["done", "failed"])
     assert tiers.count() == Approval.objects.filter(state="approved").count()
+
+
+def test_what_everybody_ignores_goes_up_the_ladder_and_never_happens(chosen: Path, team: Team, rhea: User) -> None:
+    levels = [{"level": f"L{place}", "targets": ["role:reviewer"], "minutes": 10} for place in range(1, 5)]
+    publishing.publish_policy({"team": team.slug, "levels": levels, "after_last": "reject"}, by=None)
+    going = Replay(team=team)
+    runs = [one for one in going.enqueue([chosen]) if isinstance(one, Run)]
+    drive(going)
+    asked = list(Approval.objects.open())
+    assert asked
+    for _ in levels:
+        assert not Approval.objects.filter(state="expired").exists()
+        for approval in asked:
+            let_pass(approval, 10.1)
+        firing.fire()
+    for approval in asked:
+        told = Escalation.objects.filter(approval=approval).order_by("at").values_list("what", "level")
+        assert list(told) == [("escalated", 2), ("escalated", 3), ("escalated", 4), ("expired", 4)]
+    going.look()
+    drive(going)
+    silent = {approval.run_id for approval in asked}
+    assert set(Approval.objects.filter(pk__in=[one.pk for one in asked]).values_list("state", flat=True)) == {"expired"}
+    for run in Run.objects.filter(pk__in=silent):
+        assert (run.state, run.failure_class) == ("failed", "diverged")
+        assert not Step.objects.filter(run=run, writes=True, state__in=["done", "failed"]).exists()
+    assert {run.state for run in Run.objects.filter(pk__in=[one.pk for one in runs]).exclude(pk__in=silent)} <= {
+        "completed"
+    }
