@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from agents.audit import log as audit
 from agents.contracts import Action, Stance, Verdict
+from agents.tools.people import ASK_PERSON
 from approvals import integrity, signals, terms
 from approvals.escalation import opening
 from approvals.models import Approval, Decision
@@ -19,8 +20,10 @@ DOUBT = "The worker stopped between the intent and the answer; nobody knows whet
 
 
 def open_approval(action: Action, verdict: Verdict) -> Approval:
-    """Ask a person before an act. The same question again is the same row; one about something else replaces it."""
-    return _open(action, Approval.Kind.ACT, terms.of(verdict))
+    """Ask a person before an act, or what the agent wants to know. The same question again is the same row; one about
+    something else replaces it."""
+    is_question = action.name == ASK_PERSON
+    return _open(action, Approval.Kind.QUESTION if is_question else Approval.Kind.ACT, terms.of(verdict))
 
 
 def open_doubt(action: Action, reason: str = "") -> Approval:

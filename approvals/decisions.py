@@ -15,7 +15,7 @@ from agents.audit import log as audit
 from agents.contracts import Answer, Json
 from agents.models import AuditEntry, User
 from agents.runs import holds
-from approvals import asking, claiming, duties, editing, integrity, signals, voting
+from approvals import asking, claiming, duties, editing, integrity, replying, signals, voting
 from approvals.models import Approval, Decision
 
 BECOMES = {
@@ -157,7 +157,7 @@ def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) ->
         code=given.code,
         reason=given.reason,
         arguments=ballot.arguments if chosen == Decision.Answer.APPROVE else given.arguments,
-        outcome=given.outcome if chosen == Decision.Answer.OUTCOME else None,
+        outcome=_outcome(approval, given) if chosen == Decision.Answer.OUTCOME else None,
         request_id=request_id,
     )
     if chosen in voting.VOTES:
@@ -166,6 +166,10 @@ def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) ->
     decision.digest = _lets_through(approval, decision)
     decision.round = ballot.round + (chosen == Decision.Answer.EDIT and decision.digest != ballot.digest)
     return decision
+
+
+def _outcome(approval: Approval, given: Given) -> Any:
+    return replying.reply(given.outcome) if approval.kind == Approval.Kind.QUESTION else given.outcome
 
 
 def _same(earlier: Decision, approval: Approval, by: User) -> Decision:
@@ -212,8 +216,8 @@ def _checked(approval: Approval, given: Given) -> Decision.Answer:
 
 def _require_why(approval: Approval, given: Given) -> None:
     """A rejection says why: in a code, in words, or in both."""
-    if given.code and approval.kind == Approval.Kind.IN_DOUBT:
-        raise errors.Invalid("`code` says why an act was rejected; this asks whether it happened.", field="code")
+    if given.code and approval.kind in (Approval.Kind.IN_DOUBT, Approval.Kind.QUESTION):
+        raise errors.Invalid("`code` says why an act was rejected; this asks about none.", field="code")
     if given.code and given.code not in Decision.Code.values:
         known = ", ".join(Decision.Code.values)
         raise errors.Invalid(f"`code` is one of {known}, not {given.code!r}.", field="code")
@@ -227,6 +231,8 @@ def _not_offered(approval: Approval, chosen: Decision.Answer) -> str:
         return f"Nobody knows whether {approval.tool} happened: say what happened ({offered}) instead of {chosen}."
     if approval.kind == Approval.Kind.SAMPLE:
         return f"{approval.tool} has happened: say whether it was right ({offered}); {chosen} changes nothing any more."
+    if approval.kind == Approval.Kind.QUESTION:
+        return f"The agent asks something, and nothing is done: answer it ({offered}) instead of {chosen}."
     if approval.is_manual:
         return f"{approval.tool} is manual (tier 4): a person does it; post its outcome, or reject it."
     return f"This asks whether it may be done; the answers are {offered}, not {chosen}."

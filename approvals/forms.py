@@ -9,7 +9,7 @@ from django.http import QueryDict
 from agents import errors
 from agents.contracts import Json
 from agents.tools import catalogue
-from approvals import editing, fields, voting
+from approvals import editing, fields, replying, voting
 from approvals.models import Approval, Decision
 
 
@@ -36,9 +36,17 @@ def read(posted: QueryDict, approval: Approval) -> Given:
         "code": posted.get("code", "") if answer == Decision.Answer.REJECT else "",
         "request_id": _request_id(posted.get("request_id", "")),
         "arguments": _arguments(posted, approval) if answer == Decision.Answer.EDIT else None,
-        "outcome": outcome(posted.get("outcome", "")) if answer == Decision.Answer.OUTCOME else None,
+        "outcome": _outcome(posted, approval) if answer == Decision.Answer.OUTCOME else None,
         "digest": posted.get("digest", ""),
     }
+
+
+def _outcome(posted: QueryDict, approval: Approval) -> Json:
+    """What a person did or found; to a question of the agent's, their words, or the option they chose."""
+    text = posted.get("outcome", "")
+    if approval.kind == Approval.Kind.QUESTION:
+        return {replying.KEY: text.strip() or posted.get("option", "")}
+    return outcome(text)
 
 
 def outcome(text: str) -> Json:

@@ -6,9 +6,11 @@ a reviewer. Whatever a person was asked about, for whatever reason, is verified 
 
 from agents.contracts import ALLOW, Action, Stance, Tier, Verdict
 from agents.runs import windows
+from agents.tools.people import ASK_PERSON
 from approvals import integrity
 
 NAME, UNSURE, WINDOW = "tier", "confidence", "window"
+QUESTION = "question"
 SUPERVISED, ASSISTED, MANUAL = int(Tier.SUPERVISED), int(Tier.ASSISTED), int(Tier.MANUAL)
 
 
@@ -20,6 +22,10 @@ class TierGate:
         """Allow what an agent may do alone; hold the rest."""
         if not needs_person(action):
             return announced(action)
+        if action.name == ASK_PERSON:
+            return Verdict(
+                Stance.HOLD, QUESTION, "The agent asks; a person answers, and nothing is done.", {"zone": "green"}
+            )
         if action.tier >= MANUAL:
             reason = f"{action.name} is manual (tier 4): the agent prepares it, a person does it and posts the outcome."
             return Verdict(Stance.HOLD, NAME, reason, {"zone": "red"})

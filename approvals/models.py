@@ -262,7 +262,7 @@ class Approval(models.Model):
     @property
     def is_manual(self) -> bool:
         """Whether a person does the act; the agent only prepared it."""
-        return self.tier >= 4
+        return self.tier >= 4 and self.kind != self.Kind.QUESTION
 
     @property
     def answers(self) -> "Sequence[Decision.Answer]":
@@ -272,7 +272,7 @@ class Approval(models.Model):
             return answer.OUTCOME, answer.ABSENT, answer.REJECT
         if self.kind == self.Kind.SAMPLE:
             return answer.APPROVE, answer.REJECT
-        if self.is_manual:
+        if self.is_manual or self.kind == self.Kind.QUESTION:
             return answer.OUTCOME, answer.REJECT
         if self.compensates is not None:  # the run is ending: no program is there to be asked
             return answer.APPROVE, answer.EDIT, answer.REJECT
@@ -309,6 +309,7 @@ class Decision(models.Model):
         Answer.OUTCOME: "Outcome posted",
         Answer.ABSENT: "Found not to have happened",
     }
+    REPLYING: ClassVar[dict[str, str]] = {Answer.OUTCOME: "Answered", Answer.REJECT: "Left unanswered"}
     TAKING_BACK: ClassVar[dict[str, str]] = {
         Answer.OUTCOME: "Taken back by hand",
         Answer.ABSENT: "Tried again",
@@ -351,6 +352,8 @@ class Decision(models.Model):
             return "Found right" if self.answer == self.Answer.APPROVE else "Found wrong"
         if self.approval.kind == Approval.Kind.IN_DOUBT and self.approval.compensates is not None:
             return self.TAKING_BACK[self.answer]
+        if self.approval.kind == Approval.Kind.QUESTION:
+            return self.REPLYING[self.answer]
         return self.PAST[self.answer]
 
 

@@ -15,7 +15,7 @@ from django.db.models import Prefetch, QuerySet
 from agents.contracts import Json
 from agents.models import Step, Tool, User
 from agents.tools import catalogue
-from approvals import before, claiming, duties, editing, fields, voting
+from approvals import before, claiming, duties, editing, fields, replying, voting
 from approvals.before import Before
 from approvals.fields import Field
 from approvals.learning import calibration
@@ -47,6 +47,11 @@ BEFORE_THE_END = {
     Decision.Answer.REJECT: ("Nobody can tell", "It stays as it is; the run takes the rest back and ends."),
 }
 """The answers about an act in doubt of a run that is to end."""
+REPLYING = {
+    Decision.Answer.OUTCOME: ("Answer", "The agent reads what you write and goes on; nothing else is done."),
+    Decision.Answer.REJECT: ("Nobody can say", "The agent is told that there is no answer, and why."),
+}
+"""The answers to what an agent asks."""
 
 
 AFTERWARDS = {
@@ -105,11 +110,19 @@ class Question:
     @property
     def codes(self) -> list[tuple[str, str]]:
         """Why an act may be rejected; none where it is asked whether something happened."""
-        return [] if self.approval.kind == Approval.Kind.IN_DOUBT else list(Decision.Code.choices)
+        is_act = self.approval.kind not in (Approval.Kind.IN_DOUBT, Approval.Kind.QUESTION)
+        return [] if not is_act else list(Decision.Code.choices)
+
+    @property
+    def options(self) -> list[str]:
+        """What the agent offers as answers to its question."""
+        return replying.options(self.approval) if self.approval.kind == Approval.Kind.QUESTION else []
 
     @property
     def outcome(self) -> str:
         """What a person posted, to read."""
+        if self.decision and self.decision.outcome and self.approval.kind == Approval.Kind.QUESTION:
+            return str(self.decision.outcome[replying.KEY])
         return _written(self.decision.outcome) if self.decision and self.decision.outcome is not None else ""
 
     @property
@@ -170,6 +183,8 @@ def _choices(approval: Approval) -> list[Choice]:
     words = {answer: (answer.label, HINTS[answer]) for answer in offered}
     if approval.kind == Approval.Kind.IN_DOUBT:
         words |= _about_doubt(approval)
+    if approval.kind == Approval.Kind.QUESTION:
+        words |= REPLYING
     if approval.kind == Approval.Kind.SAMPLE:
         words |= AFTERWARDS
     return [Choice(key, answer, *words[answer]) for key, answer in enumerate(offered, 1)]

@@ -30,7 +30,12 @@ STATES = [
     (queue.ALL, "All"),
 ]
 CLAIMS = [(queue.MINE, "Mine"), (queue.FREE, "Nobody else's")]
-KINDS = [(Approval.Kind.ACT, "Acts"), (Approval.Kind.IN_DOUBT, "In doubt"), (Approval.Kind.SAMPLE, "Samples")]
+KINDS = [
+    (Approval.Kind.ACT, "Acts"),
+    (Approval.Kind.IN_DOUBT, "In doubt"),
+    (Approval.Kind.QUESTION, "Questions"),
+    (Approval.Kind.SAMPLE, "Samples"),
+]
 
 
 class PersonRequest(HttpRequest):

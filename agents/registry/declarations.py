@@ -1,7 +1,8 @@
 """What tools declare of themselves, as publishing needs to know it, and the one table of all that are declared.
 
 Apart from the catalogue, which fills this table: a release is checked against declarations without knowing how a tool
-is called. Tool modules are imported once per process: those named in AGENT_TOOL_MODULES and the workspace's.
+is called. Tool modules are imported once per process: the built-in ones, those named in
+AGENT_TOOL_MODULES and the workspace's.
 """
 
 import threading
@@ -61,6 +62,9 @@ class Declaration:
         }
 
 
+BUILT_IN = ("agents.tools.people",)
+"""Tools that every installation has."""
+
 _declared: dict[str, Declaration] = {}
 _lock = threading.RLock()
 _loaded = threading.Event()
@@ -106,7 +110,7 @@ def load() -> None:
     with _lock:
         if _loaded.is_set():
             return
-        for name in (*settings.AGENT_TOOL_MODULES, *workspace.tool_modules()):
+        for name in (*BUILT_IN, *settings.AGENT_TOOL_MODULES, *workspace.tool_modules()):
             _import(name)
         _loaded.set()
 

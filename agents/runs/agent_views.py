@@ -21,6 +21,7 @@ from agents.registry import earning
 from agents.runs import finding, fleet, interventions, overridden
 from agents.runs.programs.recorded import PROVIDER as RECORDED
 from agents.runs.views import Request, fragment, steering
+from agents.tools.people import ASK_PERSON
 
 ROWS = 100
 RUNS = 10
@@ -153,14 +154,17 @@ def escalates(found: Agent) -> str:
     """In one sentence, what makes this agent ask a person."""
     tools = granted(found)
     held = [row["tool"].name for row in tools if row["tier"] == 3]
-    manual = [row["tool"].name for row in tools if row["tier"] == 4]
-    if not held and not manual:
+    manual = [row["tool"].name for row in tools if row["tier"] == 4 and row["tool"].name != ASK_PERSON]
+    asks = any(row["tool"].name == ASK_PERSON for row in tools)
+    if not (held or manual or asks):
         return "It never asks a person: no tool it may use is tier 3 or 4."
     parts = []
     if held:
         parts.append(f"a person approves every {_several(held)}")
     if manual:
         parts.append(f"a person does {_several(manual)} by hand")
+    if asks:
+        parts.append("a person answers what it asks")
     sentence = " and ".join(parts)
     sandbox = " (not in its sandbox, where acts are simulated)" if found.environment == "sandbox" else ""
     return f"{sentence[0].upper()}{sentence[1:]}{sandbox}; everything else it does alone."

@@ -142,7 +142,7 @@ def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | t
 
 def described(action: Action, spec: ToolSpec) -> Action:
     """The action with what its tool says of itself. Raises `errors.OutsideError` when the tool cannot say it."""
-    if not spec.writes:
+    if not (spec.writes or spec.says):
         return action
     says, preview = invocation.describe(spec, action.arguments), invocation.preview(spec, action.arguments)
     if spec.preconditions:

@@ -12,6 +12,8 @@ from cockpit.brambleway import shop
 
 AGENTS = ("desk", "refunds", "dispatch")
 TEAMS = {"support": "Support", "billing": "Billing", "operations": "Operations"}
+FOR_PEOPLE = ("drips", "every second week")
+"""Tickets about which desk needs a person."""
 MOST_WAITING = 12
 """Nobody may be there to answer: no more questions to people than one person can look at."""
 MOST_OPEN = 24
@@ -41,7 +43,7 @@ def arrive(*, number: int = 1, chance: random.Random | None = None) -> int:
     for _ in range(number):
         slug = chance.choices(AGENTS, [6, 2, 3])[0]
         objective, facts = ask(slug, chance)
-        if slug not in agents or (is_full and (slug == "refunds" or "drips" in objective)):
+        if slug not in agents or (is_full and (slug == "refunds" or any(words in objective for words in FOR_PEOPLE))):
             continue
         starting.start(agents[slug], objective=objective, input=facts, by=None)
         started += 1

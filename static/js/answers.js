@@ -14,7 +14,7 @@ document.addEventListener("change", (event) => {
   claim(form);
   const answer = event.target.value;
   require(form);
-  if (form.elements.outcome) form.elements.outcome.required = answer === "outcome";
+  if (form.elements.outcome) form.elements.outcome.required = answer === "outcome" && !form.elements.option;
   if (!hasKeyboard.matches) return;
   event.target.focus(); // at once: what somebody is in the middle of is not renewed under their hands
   // Afterwards: the key that chose would be typed into the field that it leads to.
