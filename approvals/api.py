@@ -201,8 +201,10 @@ def _shown(user: User) -> QuerySet[Approval]:
 
 
 def visible(user: User, approval_id: UUID) -> Approval:
-    """One that this person can see, with what goes out of it."""
-    approval = _shown(user).filter(pk=approval_id).first()
+    """One that this person can see, or an agent elsewhere asked through this account, with what goes out of it."""
+    related = ("agent", "release", "team", "claimed_by")
+    told: QuerySet[Approval] = Approval.objects.told_to(user).select_related(*related)
+    approval = told.filter(pk=approval_id).first()
     if approval is None:
         raise errors.Missing()
     return approval

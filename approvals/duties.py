@@ -15,6 +15,8 @@ from approvals.models import Approval
 
 def refusal(by: User, approval: Approval) -> str:
     """Why this person may not decide, in a sentence; empty when they may. Needs run, starter, agent, owner and team."""
+    if by.speaks_for_agent:
+        return "An agent acts through this account; what agents may do, people decide."
     if not by.may(Permission.DECIDE, approval.team_id):
         return f"Deciding takes the role reviewer in {approval.team}."
     return _separation(by, approval) or voting.refusal(by, approval)

@@ -3,10 +3,16 @@
 Apart from the verb because tools and gates are asked here, which may look things up elsewhere: no transaction is open.
 """
 
+from dataclasses import replace
+
 from agents import errors
 from agents.contracts import Action, Confidence, Json, Source, Stance
+from agents.registry import outside
+from agents.registry.outside import OutsideTool
 from agents.runs import gates, planning
-from agents.tools import catalogue, invocation
+from agents.tools import catalogue, checking, invocation
+from agents.tools.catalogue import ToolSpec
+from agents.tools.checking import Shaped
 from approvals import integrity, terms
 from approvals.models import Approval
 
@@ -17,25 +23,45 @@ def checked(approval: Approval, arguments: Json | None) -> tuple[Json, Json | No
     denies what they would do, or demands more for it than this question does."""
     if not isinstance(arguments, dict):
         raise errors.Invalid("`arguments` must be a JSON object with the arguments to use instead.", field="arguments")
-    if not can_check(approval.tool):
+    spec = tool_of(approval)
+    if spec is None:
         return arguments, None  # of a recorded act: nothing is called with them, the replay ends there as diverged
-    spec = catalogue.get(approval.tool)
+    if isinstance(spec, OutsideTool):
+        return _elsewhere(approval, spec, arguments), None
     given: Json = invocation.validate(spec, arguments)
-    edited = planning.replace_said(action(approval, given), spec)
+    edited = planning.replace_said(action(approval, given, writes=spec.writes), spec)
     _judge(approval, edited)
     return given, integrity.bound(edited) if spec.preconditions else None
 
 
-def can_check(tool: str) -> bool:
-    """Whether arguments of a tool can be edited: those of a recorded tool cannot, nobody here knows its schema."""
+def _elsewhere(approval: Approval, spec: OutsideTool, arguments: Json) -> Json:
+    """Of a call from elsewhere: nothing is filled in that its agent does not know of."""
+    if wrong := checking.problems(spec, arguments):
+        raise errors.Invalid(f"{spec.name}: {' '.join(wrong.values())}", field="arguments")
+    _judge(approval, replace(action(approval, arguments, writes=spec.writes), says=spec.sentence(arguments)))
+    return arguments
+
+
+def tool_of(approval: Approval) -> ToolSpec | OutsideTool | None:
+    """The tool whose arguments these are; None where they cannot be edited, as those of a recorded tool: nobody here
+    knows its schema."""
+    if approval.release.program == outside.OUTSIDE:
+        return outside.find_known(approval.release.bundle, approval.tool)
     try:
-        catalogue.get(tool)
+        return catalogue.get(approval.tool)
     except errors.Missing:
-        return False
-    return True
+        return None
 
 
-def action(approval: Approval, arguments: Json) -> Action:
+def form_of(approval: Approval, asked: Json) -> Shaped:
+    """The shape of the form in which its arguments are edited."""
+    tool = tool_of(approval)
+    if isinstance(tool, OutsideTool):
+        return tool.shaped_by(asked)
+    return tool or catalogue.get(approval.tool)
+
+
+def action(approval: Approval, arguments: Json, *, writes: bool) -> Action:
     """The act of an approval with other arguments, as gates see it. Needs agent, release and what it binds."""
     made = Action(
         run_id=approval.run_id,
@@ -50,7 +76,7 @@ def action(approval: Approval, arguments: Json) -> Action:
         team_id=approval.team_id,
         environment=approval.bound["environment"],
         tier=approval.tier,
-        writes=catalogue.get(approval.tool).writes,
+        writes=writes,
         confidence=Confidence(approval.confidence, Source(approval.confidence_source)),
         says=approval.says,
         compensates=approval.compensates,

@@ -13,7 +13,7 @@ from typing import Any
 from agents import errors
 from agents.contracts import Json
 from agents.tools import checking
-from agents.tools.catalogue import ToolSpec
+from agents.tools.checking import Shaped
 
 PREFIX = "argument."
 NULL = "null"
@@ -48,12 +48,12 @@ class Field:
         return bool(self.options)
 
 
-def of(spec: ToolSpec, arguments: Json) -> list[Field]:
+def of(spec: Shaped, arguments: Json) -> list[Field]:
     """The fields for these arguments, in the order of the tool's parameters."""
     return [_field(spec, name, schema, arguments) for name, schema in spec.schema.get("properties", {}).items()]
 
 
-def read(spec: ToolSpec, posted: Mapping[str, str], before: Json) -> Json:
+def read(spec: Shaped, posted: Mapping[str, str], before: Json) -> Json:
     """The arguments that were posted; those left empty that the agent had not given stay away. Raises `Invalid` with
     one sentence for each field that does not fit."""
     given: Json = {}
@@ -84,7 +84,7 @@ def _sentences(wrong: Mapping[str, str]) -> Iterator[str]:
         yield sentence[:1].upper() + sentence[1:]
 
 
-def _field(spec: ToolSpec, name: str, schema: Schema, arguments: Json) -> Field:
+def _field(spec: Shaped, name: str, schema: Schema, arguments: Json) -> Field:
     plain, may_be_null = _resolved(schema, spec.schema)
     kind, options = _kind(plain)
     is_given = name in arguments

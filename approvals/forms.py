@@ -8,7 +8,6 @@ from django.http import QueryDict
 
 from agents import errors
 from agents.contracts import Json
-from agents.tools import catalogue
 from approvals import editing, fields, replying, voting
 from approvals.models import Approval, Decision
 
@@ -63,11 +62,12 @@ def outcome(text: str) -> Json:
 
 def _arguments(posted: QueryDict, approval: Approval) -> Json:
     """The fields of a form, or all of it as one JSON object in `arguments`."""
-    if "arguments" in posted or not editing.can_check(approval.tool):
+    if "arguments" in posted or not editing.tool_of(approval):
         return _object(posted.get("arguments", ""))
     given = {name: str(value) for name, value in posted.items()}
     edited = voting.ballot(approval).arguments
-    return fields.read(catalogue.get(approval.tool), given, approval.arguments if edited is None else edited)
+    asked = approval.arguments if edited is None else edited
+    return fields.read(editing.form_of(approval, asked), given, asked)
 
 
 def _object(text: str) -> Json:

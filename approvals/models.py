@@ -26,6 +26,8 @@ from approvals.notify.models import Endpoint as Endpoint
 from approvals.notify.models import Fact as Fact
 from approvals.notify.models import Notification as Notification
 from approvals.notify.models import Preference as Preference
+from approvals.outside.models import OutsideCall as OutsideCall
+from approvals.outside.models import OutsideSession as OutsideSession
 from approvals.policies.models import PolicyDifference as PolicyDifference
 from approvals.policies.models import PolicySet as PolicySet
 
@@ -44,6 +46,13 @@ class ApprovalQuerySet(TeamOwnedQuerySet):
     def answerable_by(self, user: User) -> Self:
         """Questions of the teams where this user decides; who may not decide one of them is told so on its page."""
         return self.within(user, Permission.DECIDE)
+
+    def told_to(self, user: User) -> Self:
+        """Questions that this user may look at one by one: besides those of their teams, what an agent elsewhere asked
+        through this account."""
+        everywhere, teams = user.places(Permission.SEE)
+        own = Q(run__queue=Run.Queue.OUTSIDE, run__started_by=user)
+        return self if everywhere else self.filter(own | Q(team_id__in=teams))
 
     def open(self) -> Self:
         """Still without an answer, the one that is late first at the top."""
@@ -212,6 +221,11 @@ class Approval(models.Model):
                 fields=["agent", "tool", "-decided_at"],
                 name="approval_learned",
                 condition=Q(decided_at__isnull=False),
+            ),
+            models.Index(
+                fields=["expires_at"],
+                name="approval_unused",
+                condition=Q(expires_at__isnull=False, executed="not_yet", state__in=["approved", "edited"]),
             ),
             models.Index(
                 fields=["-decided_at", "team"], name="approval_decided", condition=Q(decided_at__isnull=False)

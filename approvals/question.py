@@ -14,7 +14,6 @@ from django.db.models import Prefetch, QuerySet
 
 from agents.contracts import Json
 from agents.models import Step, Tool, User
-from agents.tools import catalogue
 from approvals import before, claiming, duties, editing, fields, replying, voting
 from approvals.before import Before
 from approvals.fields import Field
@@ -105,7 +104,7 @@ class Question:
     @property
     def fields(self) -> list[Field]:
         """The arguments to edit, a field each."""
-        return fields.of(catalogue.get(self.approval.tool), self.asked)
+        return fields.of(editing.form_of(self.approval, self.asked), self.asked)
 
     @property
     def codes(self) -> list[tuple[str, str]]:
@@ -178,7 +177,7 @@ def of_step(run_id: UUID, seq: int, user: User) -> Iterable[Question]:
 
 
 def _choices(approval: Approval) -> list[Choice]:
-    is_live = editing.can_check(approval.tool)  # else it was recorded: nobody edits it, and no agent can be asked
+    is_live = editing.tool_of(approval) is not None  # else it was recorded: nobody edits it, and no agent can be asked
     offered = [one for one in approval.answers if is_live or one not in (Decision.Answer.EDIT, Decision.Answer.ASK)]
     words = {answer: (answer.label, HINTS[answer]) for answer in offered}
     if approval.kind == Approval.Kind.IN_DOUBT:

@@ -35,8 +35,10 @@ from approvals.api import router as approvals
 from approvals.claiming_api import router as claims
 from approvals.learning import api as learning
 from approvals.notify.api import router as endpoints
+from approvals.outside.api import router as gate
 from cockpit import refusals
 from cockpit.fleet_api import router as fleet
+from cockpit.gate_stream import router as gate_stream
 from finops.api import router as costs
 
 logger = logging.getLogger(__name__)
@@ -298,6 +300,7 @@ for _prefix, _routers in {
     "/agents": [agents, freezes, overrides.of_agents],
     "/fleet": [fleet],
     "/endpoints": [endpoints],
+    "/gate": [gate, gate_stream],
     "/labels": [learning.labels],
     "/approvals": [approvals, claims],
     "/costs": [costs],

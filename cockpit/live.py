@@ -15,8 +15,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
 import redis
@@ -243,18 +243,26 @@ def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     return response
 
 
+@contextmanager
+def listening(since: float) -> Iterator[Page]:
+    """Hear what changes, from that moment (seconds) on."""
+    hub = _hubs.setdefault(asyncio.get_running_loop(), Hub())
+    page = hub.join(since)
+    try:
+        yield page
+    finally:
+        hub.leave(page)
+
+
 async def _stream(since: float) -> AsyncIterator[str]:
     """Events for one page, at most four a second, until it leaves or the stream has lived long enough."""
-    hub = _hubs.setdefault(asyncio.get_running_loop(), Hub())
-    page, ends_at = hub.join(since), time.monotonic() + LIFE
-    try:
+    ends_at = time.monotonic() + LIFE
+    with listening(since) as page:
         yield "retry: 1000\n\n"
         while time.monotonic() < ends_at:
             yield await page.next()
             await asyncio.sleep(FLUSH_EVERY)
         yield _event("bye")
-    finally:
-        hub.leave(page)
 
 
 def _event(name: str, **data: object) -> str:

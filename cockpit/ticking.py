@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from django.db import connection
 
 from agents.audit import sealing
-from agents.runs import hotpath, interventions, overriding, recovery, rollups, withdrawing
+from agents.runs import elsewhere, hotpath, interventions, overriding, recovery, rollups, withdrawing
 from approvals import claiming
 from approvals.escalation import firing, opening
 from approvals.learning import autonomy
 from approvals.notify import posting
+from approvals.outside import unused
 from approvals.sampling import drawing
 from cockpit.brambleway import work
 
@@ -42,6 +43,8 @@ JOBS = (
     Job("claims", 5.0, claiming.expire),
     Job("autonomy", 5.0, autonomy.watch),
     Job("proposals", 600.0, autonomy.consider),
+    Job("held calls", 2.0, unused.withdraw),
+    Job("idle sessions", 60.0, elsewhere.end_idle),
     Job("rollups", 2.0, rollups.roll_up),
     Job("escalations", 0.5, firing.fire),
     Job("clocks", 5.0, opening.adopt),

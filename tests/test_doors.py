@@ -76,6 +76,7 @@ BODIES = {  # the API refuses what it does not know, and says so before it looks
     "DELETE api/v1/agents/<slug>/overrides": {"parameter": "limits.steps"},
     "api/v1/endpoints": {"team": "service", "name": "Day desk", "kind": "email", "address": "day@example.com"},
     "api/v1/endpoints/<endpoint_id>/test": {},
+    "api/v1/gate": {"agent": "till", "tool": "refund"},
     "api/v1/approvals/<approval_id>/decision": {"answer": "approve", "reason": "The photo shows it."},
 }
 

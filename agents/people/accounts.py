@@ -135,4 +135,6 @@ def _free(username: str) -> str:
 def _admit(user: User, role: str, team: Team | None) -> None:
     if role not in Role.values:
         raise errors.Invalid(f"{role!r} is no role; there are {', '.join(Role.values)}.", field="role")
+    if role == Role.AGENT and user.kind == User.Kind.PERSON:
+        raise errors.Invalid("The role agent is for the tokens of programs; a person cannot hold it.", field="role")
     Membership.objects.create(user=user, team=team, role=role)

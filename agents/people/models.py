@@ -24,6 +24,7 @@ class Permission(StrEnum):
     STEER = "steer runs and agents"
     SPEND = "allow spending"
     DECIDE = "decide approvals"
+    GATE = "ask the gate"
     PUBLISH = "publish releases"
     CONNECT = "connect endpoints"
     ADMINISTER = "administer people"
@@ -38,14 +39,16 @@ class Role(models.TextChoices):
     MANAGER = "manager"
     GOVERNANCE = "governance"
     ADMIN = "admin"
+    AGENT = "agent"
 
 
 GRANTS: dict[Permission, frozenset[str]] = {
-    Permission.SEE: frozenset(Role.values),
+    Permission.SEE: frozenset(Role.values) - {Role.AGENT},  # a program sees what it asked itself, and nothing else
     Permission.START: frozenset({Role.OPERATOR, Role.ADMIN}),
     Permission.STEER: frozenset({Role.OPERATOR, Role.GOVERNANCE, Role.ADMIN}),
     Permission.SPEND: frozenset({Role.MANAGER, Role.GOVERNANCE, Role.ADMIN}),
     Permission.DECIDE: frozenset({Role.REVIEWER, Role.ADMIN}),
+    Permission.GATE: frozenset({Role.AGENT, Role.ADMIN}),
     Permission.PUBLISH: frozenset({Role.GOVERNANCE, Role.ADMIN}),
     Permission.CONNECT: frozenset({Role.GOVERNANCE, Role.ADMIN}),
     Permission.ADMINISTER: frozenset({Role.ADMIN}),
@@ -128,6 +131,12 @@ class User(AbstractBaseUser):
         """Whether this user has a permission in any team: decides whether a page or a button is offered at all."""
         everywhere, teams = self.places(permission)
         return self.is_active and (everywhere or bool(teams))
+
+    @property
+    def speaks_for_agent(self) -> bool:
+        """Whether an agent acts through this account: whatever else it may do, it decides nothing."""
+        self.places(Permission.GATE)  # which looks the memberships up, once
+        return any(role == Role.AGENT for role, _ in self._memberships)
 
     @property
     def hands(self) -> frozenset[UUID]:

@@ -22,6 +22,8 @@ Json = dict[str, Any]
 _SECRET = re.compile(r"(^|_)(api_?key|key|secret|token|password|passwd|authorization|bearer)$", re.IGNORECASE)
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,120}")
 MOST_TRIES = 20
+OUTSIDE = "outside"
+"""The program of an agent that runs elsewhere and asks before it acts."""
 TABLES = frozenset({"agent", "degraded", "limits", "settings", "thresholds", "variables"})
 LISTS = frozenset({"models", "degraded.models", "pipeline"})
 WANTED = {
@@ -56,6 +58,12 @@ def _short(slug: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", slug):
         raise ValueError("is no slug; use small letters, digits, - and _")
     return slug
+
+
+def _tool(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.-]{0,59}", name, re.ASCII):
+        raise ValueError("is no name of a tool; use up to 60 letters, digits, _, . and -")
+    return name
 
 
 def _tried(settings: Json) -> Json:
@@ -135,6 +143,21 @@ class Stage(Written):
     on_error: Literal["stop", "continue"] = "stop"
 
 
+class OutsideTool(Written):
+    """A tool of an agent that runs elsewhere: its owner answers for what is written here. `says` is a sentence with
+    `{argument}` in it, `arguments` a JSON Schema. People have `answer_within_minutes`; after that the tool is not used,
+    or, where it says `fail_open`, used all the same."""
+
+    tier: Annotated[int, Field(ge=1, le=4)]
+    writes: bool = True
+    description: str = ""
+    says: str = ""
+    zone: Literal["green", "yellow", "red"] = "yellow"
+    arguments: Json | None = None
+    answer_within_minutes: Annotated[int, Field(ge=1, le=30 * 1440)] = 1440
+    fail_open: bool = False
+
+
 class Bundle(Written):
     """The whole file. `simulated` is read by whoever plays it; `tool_types` belongs to recorded runs."""
 
@@ -156,6 +179,7 @@ class Bundle(Written):
     compensate: bool | None = None
     degraded: Degraded | None = None
     delegates: list[Annotated[str, AfterValidator(_short)]] | None = None
+    outside: dict[Annotated[str, AfterValidator(_tool)], OutsideTool] | None = None
 
 
 def read(path: Path) -> Json:
@@ -190,6 +214,7 @@ def _check_together(bundle: Json) -> None:
     if program == "llm" and not bundle["models"]:
         raise errors.Invalid("[[models]] is missing: the program llm needs a provider and a model.", field="models")
     chains.check(bundle["models"])
+    _check_outside(bundle)
     if program == "pipeline" and not bundle.get("pipeline"):
         raise errors.Invalid(
             "[[pipeline]] is missing: the program pipeline needs its tools in order.", field="pipeline"
@@ -209,12 +234,42 @@ def _check_together(bundle: Json) -> None:
             raise errors.Invalid(f"{place}: {name} is not among tools. {hint}", field="tools")
 
 
+def _check_outside(bundle: Json) -> None:
+    """An agent that runs elsewhere describes its tools, and nothing of what would be run here."""
+    if bundle["program"] != OUTSIDE:
+        if "outside" in bundle:
+            raise errors.Invalid(f'[outside] belongs to agents with program = "{OUTSIDE}".', field="outside")
+        return
+    if not bundle.get("outside"):
+        raise errors.Invalid(
+            "[outside.NAME] is missing: name each tool that it asks about, such as [outside.refund] with a tier.",
+            field="outside",
+        )
+    known = ("tools", "tiers", "models", "pipeline", "delegates", "degraded", "compensate", "variables")
+    if strange := next((name for name in known if bundle.get(name)), None):
+        raise errors.Invalid(
+            f"{strange} means nothing for an agent that runs elsewhere; its tools are in [outside.NAME].",
+            field=strange,
+        )
+    if bundle["agent"]["environment"] != "live":
+        raise errors.Invalid(
+            "[agent] environment: an agent that runs elsewhere really acts, so it is live; nothing of it is simulated.",
+            field="agent.environment",
+        )
+    for name, tool in bundle["outside"].items():
+        if tool["fail_open"] and tool["tier"] >= 4:
+            raise errors.Invalid(
+                f"[outside.{name}] fail_open: a person does what is tier 4, so it cannot go on without one.",
+                field="outside",
+            )
+
+
 def _refuse_secrets(value: Any, path: tuple[str, ...]) -> None:
     """A release is shown, compared and kept for ever: no place for a key, wherever somebody puts one."""
     if isinstance(value, list):
         for one in value:
             _refuse_secrets(one, path)
-    if not isinstance(value, dict) or path[:1] in {("simulated",), ("pipeline",), ("tool_types",)}:
+    if not isinstance(value, dict) or path[:1] in {("simulated",), ("pipeline",), ("tool_types",), ("outside",)}:
         return
     for key, inner in value.items():
         if isinstance(inner, str) and inner and _SECRET.search(str(key)):
@@ -256,12 +311,16 @@ def _keys(path: tuple[str, ...]) -> list[str]:
         ("thresholds",): Thresholds,
         ("pipeline",): Stage,
     }
+    if path[:1] == ("outside",):
+        return list(OutsideTool.model_fields)
     return list(tables[tuple(part for part in path if not part.isdigit())].model_fields)
 
 
 def _place(path: tuple[str, ...]) -> str:
     """`[agent] owner`, `[[models]] number 2, base_url`, `version`: as it is written in the file."""
     table, rest = path[0], path[1:]
+    if table == "outside" and rest:
+        return " ".join((f"[outside.{rest[0]}]", ".".join(rest[1:]))).strip()
     if path[:2] == ("degraded", "models"):
         table, rest = "degraded.models", path[2:]
     if not rest:

@@ -16,7 +16,7 @@ BUILT_IN = "agents.runs.programs"
 """Where a program named by one word lives; any other name is `dotted.path:Class`."""
 
 
-BEHAVIOUR = {"llm": 1, "pipeline": 1, "recorded": 1}
+BEHAVIOUR = {"llm": 1, "pipeline": 1, "recorded": 1, "outside": 1}
 """Ours by what they do. One rises when its program does something else with a history that exists, and only then: a
 new version of the product that says the same in other words must not stop every run that is under way."""
 

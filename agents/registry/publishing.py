@@ -14,7 +14,7 @@ from agents import errors, signals
 from agents.audit import log as audit
 from agents.people import teams
 from agents.people.models import Permission, Team, User
-from agents.registry import bundles, comparing, declarations, granting, programs
+from agents.registry import bundles, comparing, declarations, granting, outside, programs
 from agents.registry.bundles import Json
 from agents.registry.declarations import Declaration
 from agents.registry.models import Agent, Release
@@ -123,6 +123,8 @@ def _complete(bundle: Json) -> tuple[Json, dict[str, Declaration]]:
     content = bundles.checked(bundle)
     programs.sources(content["program"])
     declared = _declared(content)
+    if content["program"] == bundles.OUTSIDE:
+        content |= {"tools": list(declared), "tiers": {name: one.tier for name, one in declared.items()}}
     content["tool_schemas"] = {name: one.published for name, one in declared.items()} | _delegates(content)
     try:
         rfc8785.dumps(content)
@@ -158,6 +160,8 @@ def _declared(content: Json) -> dict[str, Declaration]:
     """The tools a release names, in its order; each has to exist and to be fit for its work."""
     if content["program"] == RECORDED:
         return {}
+    if content["program"] == bundles.OUTSIDE:
+        return outside.declared(content)
     found = {}
     for name in content["tools"]:
         try:

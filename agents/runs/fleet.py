@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Max, Min, QuerySet, Sum
+from django.db.models import Case, Count, F, Max, Min, QuerySet, Sum, Value, When
 from django.utils import timezone
 
 from agents.models import RUN_BOUNDS, Agent, AgentMinute, Run, User, Worker
@@ -98,11 +98,16 @@ NOTHING = Recent()
 _SUMS = [field.name for field in fields(Recent) if field.name not in ("run_seconds", "last_minute")]
 
 
+SESSION = "session"
+"""Counted apart from states: sessions of agents that run elsewhere, in which nobody here has anything to do."""
+
+
 def unfinished_by_agent(user: User, *, agents: Iterable[UUID] | None = None) -> dict[UUID, dict[str, int]]:
     """Runs that have not ended, counted now: for each agent that has some, how many in which state."""
-    rows = _of(Run.objects.visible_to(user).live(), agents).values_list("agent_id", "state").annotate(Count("pk"))
+    shown = Case(When(waits=Run.Waits.OUTSIDE, then=Value(SESSION)), default=F("state"))
+    live = Run.objects.visible_to(user).live().annotate(shown=shown)
     counts: dict[UUID, dict[str, int]] = {}
-    for agent_id, state, count in rows.order_by():
+    for agent_id, state, count in _of(live, agents).values_list("agent_id", "shown").annotate(Count("pk")).order_by():
         counts.setdefault(agent_id, {})[state] = count
     return counts
 
@@ -142,6 +147,7 @@ def status(
         (bool(running), "busy", "working"),
         (bool(queued), "busy", f"{queued} queued"),
         (bool(paused), "still", f"{paused} paused"),
+        (bool(open_runs.get(SESSION)), "ok", "in session elsewhere"),
         (not is_published, "still", "not published"),
         (bool(recent.steps), "ok", "ready"),
     ]

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from agents import errors, signals
 from agents.contracts import Answer
 from agents.models import Run, Step
-from agents.runs import hotpath
+from agents.runs import elsewhere, hotpath
 
 Place = tuple[UUID, int]
 """A step: its run and its seq."""
@@ -29,7 +29,7 @@ WAKE = """
 -- Runs that waited for nothing but these answers. The token: whoever drove one before can change nothing any more.
 UPDATE agents_run r SET state = 'queued', changed_at = now(), lease_token = lease_token + 1, waiting_for = '',
     waits = '', rings = 0, rung_at = NULL
-WHERE r.id = ANY(%(runs)s) AND r.state = 'waiting'
+WHERE r.id = ANY(%(runs)s) AND r.state = 'waiting' AND r.queue <> 'outside'
   AND NOT EXISTS (SELECT 1 FROM agents_step s WHERE s.run_id = r.id AND s.answer IS NULL
                   AND (s.state = 'in_doubt' OR (s.state = 'held' AND s.due_at IS NULL)
                        OR (s.kind = 'delegate' AND s.state = 'intended')))
@@ -55,7 +55,7 @@ def answer_many(answers: Mapping[Place, Answer]) -> set[Place]:
     """Store answers to steps of any runs and wake each run that waits for nothing else, once. What comes back are the
     steps that took theirs; the others no longer waited for one."""
     runs = {run_id for run_id, _ in answers}
-    lock(runs)
+    sessions = lock(runs)
     given: dict[str, Any] = {
         "runs": [run_id for run_id, _ in answers],
         "seqs": [seq for _, seq in answers],
@@ -66,13 +66,18 @@ def answer_many(answers: Mapping[Place, Answer]) -> set[Place]:
         stored: set[Place] = set(cursor.fetchall())
         cursor.execute(WAKE, {"runs": list({run_id for run_id, _ in stored})})
         woken = cursor.fetchall()
+    for run_id, seq in sorted(place for place in stored if place[0] in sessions):
+        elsewhere.heed(sessions[run_id], seq, answers[run_id, seq])
     for run_id, agent_id in woken:
         signals.run_ready.send(Run, run_id=run_id, queue=Run.Queue.CONTROL)
         signals.run_changed.send(Run, run_id=run_id, agent_id=agent_id, state=Run.State.QUEUED)
     return stored
 
 
-def lock(runs: set[UUID]) -> None:
-    """Keep runs as they are to the commit. Younger ones first: a run that ends is locked before the one that it was
-    delegated by, so whoever locks several does it in that order."""
-    list(Run.objects.select_for_update(of=("self",)).filter(pk__in=runs).order_by("-pk").values_list("pk"))
+def lock(runs: set[UUID]) -> dict[UUID, Run]:
+    """Keep runs as they are to the commit; what comes back are those whose driver is elsewhere. Younger ones
+    first: a run that ends is locked before the one that it was delegated by, so whoever locks several does it in that
+    order."""
+    found = Run.objects.select_for_update(of=("self",)).filter(pk__in=runs).order_by("-pk")
+    locked = found.only("pk", "queue", "state", "waits", "agent_id")
+    return {run.pk: run for run in locked if elsewhere.is_elsewhere(run)}

@@ -15,7 +15,7 @@ from django.utils import timezone
 from agents import errors, signals
 from agents.audit import log as audit
 from agents.models import Agent, Control, Permission, Run, Step, User
-from agents.runs import delegating
+from agents.runs import delegating, elsewhere
 from agents.runs.ending import CANCELLED, close_open_steps, take_back
 from agents.runs.keeper import publish_cancel
 
@@ -94,6 +94,9 @@ def _resume(run: Run) -> bool:
         return True
     if run.state != Run.State.PAUSED:
         raise errors.Conflict(f"This run is {run.get_state_display()}, not paused; there is nothing to resume.")
+    if elsewhere.is_elsewhere(run):
+        elsewhere.go_on(run)
+        return True
     run.move(to=Run.State.QUEUED, asked="", rings=0, rung_at=None)
     signals.run_ready.send(Run, run_id=run.pk, queue=Run.Queue.CONTROL)
     return True

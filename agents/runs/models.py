@@ -58,12 +58,13 @@ class Run(models.Model):
         CANCEL = "cancel"
 
     class Queue(models.TextChoices):
-        """Classes of runs; each has workers of its own."""
+        """Classes of runs; each has workers of its own. Those of `outside` are not ours."""
 
         MODEL = "model"
         TOOL = "tool"
         CONTROL = "control"
         BULK = "bulk"
+        OUTSIDE = "outside"
 
     class Waits(models.TextChoices):
         """What a waiting run waits for."""
@@ -77,6 +78,7 @@ class Run(models.Model):
         CAPACITY = "capacity", "capacity"
         DELEGATION = "delegation", "delegated runs"
         WINDOW = "window", "the moment it was announced for"
+        OUTSIDE = "outside", "its agent, which runs elsewhere"
 
     DRIVEN: ClassVar[frozenset[str]] = frozenset({State.RUNNING, State.COMPENSATING})
     ENDED: ClassVar[frozenset[str]] = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
@@ -96,8 +98,9 @@ class Run(models.Model):
                 State.CANCELLED,
             }
         ),
-        State.WAITING: frozenset({State.QUEUED, State.PAUSED, State.FAILED, State.CANCELLED}),
-        State.PAUSED: frozenset({State.QUEUED, State.CANCELLED, State.FAILED}),
+        # A session of an agent elsewhere is never driven here: it waits, is paused, and is over.
+        State.WAITING: frozenset({State.QUEUED, State.PAUSED, State.COMPLETED, State.FAILED, State.CANCELLED}),
+        State.PAUSED: frozenset({State.QUEUED, State.WAITING, State.CANCELLED, State.FAILED}),
         State.COMPENSATING: frozenset({State.QUEUED, State.WAITING, State.PAUSED, State.FAILED, State.CANCELLED}),
         State.COMPLETED: frozenset(),
         State.FAILED: frozenset(),

@@ -11,6 +11,7 @@ from agents.audit import log as audit
 from agents.contracts import Json
 from agents.models import Agent, Permission, Release, Run, User
 from agents.registry import programs
+from agents.registry.outside import OUTSIDE
 
 SANDBOX = Agent.Environment.SANDBOX
 
@@ -45,6 +46,10 @@ def start(
         raise errors.Forbidden(why)
     if chosen is None:
         raise errors.Conflict(f"{agent} has no live release; publish one with manage.py release publish FILE.")
+    if queue == Run.Queue.OUTSIDE:
+        raise errors.Invalid("`queue` cannot be outside: no worker takes from there.", field="queue")
+    if chosen.program == OUTSIDE:
+        raise errors.Conflict(f"{agent} runs elsewhere: its runs begin when it asks the gate, POST /api/v1/gate.")
     if not objective.strip():
         raise errors.Invalid("The objective is empty; say in a sentence what the run is to achieve.", field="objective")
     if request_id and (found := Run.objects.filter(request_id=request_id).first()):

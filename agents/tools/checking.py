@@ -6,10 +6,11 @@ may know better (5.0 is an integer) and can say what is wrong.
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from jsonschema import ValidationError
 from jsonschema.exceptions import best_match
+from jsonschema.protocols import Validator
 from pydantic import ValidationError as TypedError
 
 from agents import errors
@@ -60,7 +61,21 @@ def validate(spec: ToolSpec, arguments: Any) -> dict[str, Any]:
     return {**spec.defaults, **arguments}
 
 
-def problems(spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, str]:
+class Shaped(Protocol):
+    """Whatever has arguments with a schema: a tool of ours, or one of an agent elsewhere."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the arguments."""
+        ...
+
+    @property
+    def checks(self) -> Validator:
+        """The validator of that schema."""
+        ...
+
+
+def problems(spec: Shaped, arguments: dict[str, Any]) -> dict[str, str]:
     """What is wrong with each argument, a sentence each by its name; empty when all fit. For forms, which show all of
     it at once; `validate` refuses with one."""
     found: dict[str, list[ValidationError]] = {}

@@ -28,9 +28,10 @@ def expire_silent(keys: Collection[UUID]) -> int:
     return sum(_expire(list(keys)[place : place + MOST], SILENT) for place in range(0, len(keys), MOST))
 
 
-def expire_overdue() -> int:
-    """End those that are past the moment until which they count."""
+def expire_overdue(among: Collection[UUID] | None = None) -> int:
+    """End those that are past the moment until which they count; all of them, or those of these keys."""
     past = Q(state=Approval.State.OPEN, expires_at__lte=_now())
+    past &= Q() if among is None else Q(pk__in=among)
     keys = Approval.objects.filter(past).exclude(kind=Approval.Kind.IN_DOUBT).values_list("pk", flat=True)
     return _expire(list(keys[:MOST]), TOO_OLD)
 

@@ -10,6 +10,7 @@ from agents.contracts import Program
 BUILT_IN = {
     "llm": "agents.runs.programs.llm.ToolLoop",
     "pipeline": "agents.runs.programs.pipeline.Pipeline",
+    "outside": "agents.runs.programs.outside.Elsewhere",
     "recorded": "agents.runs.programs.recorded.RecordedRun",
 }
 

@@ -1,0 +1,1 @@
+"""Agents that run elsewhere and ask here before they act: the gate, held calls, and what an agent asked lately."""

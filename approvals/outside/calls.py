@@ -1,0 +1,99 @@
+"""A call of an agent elsewhere, as it comes in, and the action that gates judge it by."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from agents.contracts import UNKNOWN, Action, Answer, Confidence, Json, Source
+from agents.models import Agent, Run
+from agents.registry import outside, parameters
+from agents.registry.outside import OutsideTool
+from agents.runs import overriding
+from agents.tools import checking
+from approvals import integrity
+
+UNKNOWN_TIER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an agent wants to do, with what it says around it. `context` is for policies and people to read;
+    `approval` is the question that it was held by, when it asks again."""
+
+    tool: str
+    arguments: Json
+    context: Json = field(default_factory=dict)
+    session: str = ""
+    objective: str = ""
+    confidence: float | None = None
+    approval: UUID | None = None
+
+    def digest(self, agent: Agent) -> str:
+        """The name of exactly this call: a request id stands for one."""
+        what = {"agent": str(agent.pk), "tool": self.tool, "approval": str(self.approval)}
+        return integrity.digest(what, self.arguments)
+
+    @property
+    def sure(self) -> Confidence:
+        """How sure the agent says it is."""
+        return UNKNOWN if self.confidence is None else Confidence(self.confidence, Source.SELF_REPORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A call with what this installation knows of it. `wrong` says why it cannot be judged at all: an unknown tool,
+    arguments that do not fit."""
+
+    action: Action
+    tool: OutsideTool | None
+    wrong: str = ""
+    gate: str = ""
+
+
+def consider(agent: Agent, call: Call, *, run: Run, seq: int, answer: Answer | None = None) -> Considered:
+    """The call by the agent's release as it is now, with what people have made stricter for a time."""
+    assert agent.release is not None
+    bundle = in_force(agent, run)
+    tool = outside.find(bundle, agent.slug, call.tool)
+    action = Action(
+        run_id=run.pk,
+        seq=seq,
+        kind="tool",
+        name=tool.name if tool else f"{agent.slug}.{call.tool}"[:160],
+        arguments=call.arguments,
+        agent_id=agent.pk,
+        agent=agent.slug,
+        release_id=agent.release.pk,
+        release=agent.release.version,
+        team_id=agent.team_id,
+        environment=Agent.Environment.LIVE,  # it really acts
+        tier=tool.tier if tool else UNKNOWN_TIER,
+        writes=tool.writes if tool else True,
+        confidence=call.sure,
+        says=tool.sentence(call.arguments) if tool else f"Use {call.tool}, which its release does not describe",
+        facts={"context": call.context, **_threshold(bundle)},
+        answer=answer,
+    )
+    if tool is None:
+        known = ", ".join(bundle["outside"])
+        wrong = f"{call.tool} is not among the tools of {agent} {agent.release.version} ({known})."
+        return Considered(action, None, wrong, "grants")
+    return Considered(action, tool, _wrong(tool, call.arguments), "arguments")
+
+
+def _wrong(tool: OutsideTool, arguments: Json) -> str:
+    return " ".join(f"{tool.name}: {one}" for one in checking.problems(tool, arguments).values())
+
+
+def in_force(agent: Agent, run: Run) -> Json:
+    """The agent's release with what people have changed of it for a time; of several tiers the strictest."""
+    assert agent.release is not None
+    changes: Json = {}
+    for one in overriding.in_force(run):
+        is_tier = one.parameter.startswith("tiers.")
+        changes[one.parameter] = max(one.value, changes.get(one.parameter, 0)) if is_tier else one.value
+    return parameters.applied(agent.release.bundle, changes)
+
+
+def _threshold(bundle: Json) -> Json:
+    found = (bundle.get("thresholds") or {}).get("confidence")
+    return {} if found is None else {"confidence_threshold": found}

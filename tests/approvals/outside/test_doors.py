@@ -1,0 +1,110 @@
+"""The doors for agents elsewhere: what goes over the wire, and how much their tokens see."""
+
+import json
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.test import Client
+from django.urls import reverse
+
+from agents.models import Agent, Team, User
+from approvals.models import Approval
+from tests.api.stage import Caller
+from tests.approvals import questions
+from tests.approvals.outside import elsewhere
+
+SAID = {"session": "t-882", "vip": True}
+CALL = {"agent": "triage", "tool": "refund", "arguments": elsewhere.REFUND, "context": SAID}
+
+
+@pytest.fixture
+def program(team: Team, triage: Agent) -> Caller:
+    """The agent's own program, with its token."""
+    return Caller(elsewhere.key(team)[1])
+
+
+def test_a_call_is_held_looked_at_edited_and_let_through_once(program: Caller, rhea: User) -> None:
+    held = program.post("/gate", CALL)
+    assert (held["verdict"], held["gate"], held["arguments"]) == ("hold", "tier", None)
+    path, approval = f"/gate/{held['approval']['id']}", Approval.objects.get()
+    assert program.get(path) == held
+    assert program.get(f"/approvals/{approval.pk}")["says"] == "Refund 184 of order 4711"
+    edited = {"order": "4711", "amount": 92}
+    questions.settle(approval, by=rhea, answer="edit", arguments=edited)
+    ruling = program.get(path)
+    assert (ruling["verdict"], ruling["arguments"]) == ("allow", edited)
+    again = {**CALL, "approval": held["approval"]["id"], "arguments": ruling["arguments"]}
+    assert [program.post("/gate", again)["verdict"] for _ in range(2)] == ["allow", "deny"]
+    assert program.get(path)["verdict"] == "deny"
+
+
+def test_what_cannot_be_read_is_refused_in_a_sentence(program: Caller, triage: Agent) -> None:
+    for change, field, status in (
+        ({"agent": "nobody"}, "agent", 404),
+        ({"tool": ""}, "tool", 422),
+        ({"context": {"confidence": 7}}, "context.confidence", 422),
+        ({"approval": "019aa4c2-8000-7aaa-9bbb-1234567890ab"}, "approval", 404),
+    ):
+        problem = program.send("POST", "/gate", {**CALL, **change}, status=status)
+        assert problem["error"]["field"] == field
+    assert not Approval.objects.exists()
+
+
+def test_an_agents_token_sees_what_it_asked_and_nothing_else(program: Caller, team: Team, triage: Agent) -> None:
+    held = program.post("/gate", CALL)["approval"]["id"]
+    other = Caller(elsewhere.key(team, "other-key")[1])
+    for path in (f"/gate/{held}", f"/approvals/{held}"):
+        other.refused("GET", path, status=404, code="not_found")
+    assert program.get("/approvals")["items"] == program.get("/runs")["items"] == program.get("/agents")["items"] == []
+    body = {"answer": "approve", "reason": "I say so."}
+    program.refused("POST", f"/approvals/{held}/decision", body, status=403, code="forbidden")
+    program.refused("POST", "/runs", {"agent": "triage", "objective": "Go."}, status=404, code="not_found")
+
+
+def test_its_runs_begin_at_the_gate_only(triage: Agent, olga: User) -> None:
+    client = Client()
+    client.force_login(olga)
+    answer = Caller(client=client).call("POST", "/runs", {"agent": "triage", "objective": "Go."})
+    assert answer.status_code == 409
+    assert "POST /api/v1/gate" in answer.json()["error"]["message"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_stream_tells_that_it_is_held_and_then_what_became_of_it(program: Caller, rhea: User) -> None:
+    held = program.post("/gate", CALL)["approval"]["id"]
+    response = program.call("GET", f"/gate/{held}/stream")
+    assert response.headers["Content-Type"] == "text/event-stream"
+
+    def reject() -> None:
+        questions.settle(Approval.objects.get(), by=rhea, answer="reject", reason="No.")
+
+    async def listen() -> list[str]:
+        told = []
+        async for part in response.streaming_content:
+            told.append(part.decode())
+            if len(told) == 1:
+                await sync_to_async(reject)()
+        return [one for one in told if one.startswith("event")]
+
+    first, last = async_to_sync(listen)()
+    assert '"verdict":"hold"' in first
+    assert last.startswith("event: ruling")
+    assert "Rejected by rhea: No." in last
+
+
+def test_people_read_it_like_any_other_question(program: Caller, rhea: User, triage: Agent) -> None:
+    held = program.post("/gate", CALL)["approval"]["id"]
+    client = Client()
+    client.force_login(rhea)
+    run = Approval.objects.get().run_id
+    for path in (
+        reverse("approvals:approvals"),
+        reverse("approvals:approval", args=[held]),
+        reverse("agents:run", args=[run]),
+        reverse("agents:agent", args=["triage"]),
+        reverse("agents:runs"),
+    ):
+        page = client.get(path)
+        assert page.status_code == 200, path
+        assert "triage" in page.content.decode(), path
+    assert json.loads(json.dumps(elsewhere.REFUND)) == Approval.objects.get().arguments
