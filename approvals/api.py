@@ -48,6 +48,7 @@ class DecisionOut(Out):
     reason: Words
     arguments: dict[str, Any] | None
     outcome: Any
+    solo: Words
     request_id: UUID
     at: Moment
 

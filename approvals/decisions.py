@@ -147,6 +147,7 @@ def _lock(asked: Collection[UUID]) -> list[Approval]:
 def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) -> Decision:
     """The decision that this answer makes, not stored yet; raises what speaks against it."""
     _require_open(approval)
+    duties.require_proof(given.by, approval)
     claiming.require_free(given.by, approval)
     chosen, ballot = _checked(approval, given), voting.ballot(approval)
     voting.require_seen(ballot, chosen, given.digest)
@@ -158,6 +159,7 @@ def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) ->
         reason=given.reason,
         arguments=ballot.arguments if chosen == Decision.Answer.APPROVE else given.arguments,
         outcome=_outcome(approval, given) if chosen == Decision.Answer.OUTCOME else None,
+        solo=duties.lifted(given.by, approval),
         request_id=request_id,
     )
     if chosen in voting.VOTES:
@@ -301,7 +303,7 @@ def _entry(verb: str, decision: Decision) -> AuditEntry:
         reason=decision.reason,
         request_id=decision.request_id,
         answer=decision.answer,
-        **({"code": decision.code} if decision.code else {}),
+        **{name: value for name in ("code", "solo") if (value := getattr(decision, name))},
         seconds=round(decision.seconds, 1),
         **asking.links(approval) | {"digest": decision.digest},
     )

@@ -1,4 +1,5 @@
-"""Who may decide what: the role, and the separation of duties, the same for pages, API, tokens and administrators.
+"""Who may decide what, the same for pages, API, tokens, bulk jobs and administrators: the role, the separation of
+duties, and from L2 on a person with a second factor.
 
 Nobody decides a request of an agent they own or of a run they started, however deep it was delegated, nor through a
 token of theirs; and nobody votes twice. Apart from the verb because a page says the reason beside the button before
@@ -9,23 +10,65 @@ from collections.abc import Iterator
 
 from agents import errors
 from agents.models import Permission, Run, User
-from approvals import voting
+from agents.people import factors, proving
+from agents.people.assurance import Door
+from approvals import solo, voting
 from approvals.models import Approval
+
+HIGHEST_OF_TOKENS = 1
 
 
 def refusal(by: User, approval: Approval) -> str:
-    """Why this person may not decide, in a sentence; empty when they may. Needs run, starter, agent, owner and team."""
+    """Why this person may not decide, in a sentence; empty when they may, with a second factor shown where `proof`
+    wants one. Needs run, starter, agent, owner and team."""
     if by.speaks_for_agent:
         return "An agent acts through this account; what agents may do, people decide."
     if not by.may(Permission.DECIDE, approval.team_id):
         return f"Deciding takes the role reviewer in {approval.team}."
-    return _separation(by, approval) or voting.refusal(by, approval)
+    together = _separation(by, approval)
+    if together and not solo.is_on(by):
+        return together
+    return _level(by, approval) or voting.refusal(by, approval)
 
 
 def require(by: User, approval: Approval) -> None:
     """Raise what `refusal` says."""
     if sentence := refusal(by, approval):
         raise errors.Forbidden(sentence)
+
+
+def lifted(by: User, approval: Approval) -> str:
+    """What the separation of duties would have said, had solo mode not lifted it; empty where it says nothing."""
+    together = _separation(by, approval)
+    return together if together and solo.is_on(by) else ""
+
+
+def proof(by: User, approval: Approval) -> proving.Proof:
+    """What has to be shown together with the answer; nothing for L1, and nothing while the last time is fresh."""
+    return proving.NOTHING if approval.level <= HIGHEST_OF_TOKENS else proving.wanted(by)
+
+
+def require_proof(by: User, approval: Approval) -> None:
+    """Refuse who has not shown what `proof` wants."""
+    if approval.level > HIGHEST_OF_TOKENS:
+        proving.require_fresh(by, f"Deciding L{approval.level}")
+
+
+def lacks_factor(by: User, approval: Approval) -> bool:
+    """Whether a second factor is all that is missing."""
+    is_asked = approval.level > HIGHEST_OF_TOKENS and by.assurance.door == Door.BROWSER
+    return is_asked and not factors.kinds(by)
+
+
+def _level(by: User, approval: Approval) -> str:
+    """Why we cannot be sure enough that it is them; empty where we can."""
+    if approval.level <= HIGHEST_OF_TOKENS:
+        return ""
+    if by.assurance.door != Door.BROWSER:
+        return f"This is L{approval.level}: a person decides it in the browser, with a second factor. Tokens decide L1."
+    if lacks_factor(by, approval):
+        return f"This is L{approval.level}: it takes a second factor, and you have none yet."
+    return ""
 
 
 def _separation(by: User, approval: Approval) -> str:

@@ -343,6 +343,9 @@ class Decision(models.Model):
     round = models.PositiveSmallIntegerField(
         default=1, db_default=1, help_text="Votes of one round are for one digest; an edit begins the next."
     )
+    solo = models.TextField(
+        default="", db_default="", blank=True, help_text="What the separation of duties said; solo mode lifted it."
+    )
     request_id = models.UUIDField(unique=True)
     at = models.DateTimeField(default=timezone.now)
     seconds = models.FloatField(help_text="From the question to the answer.")
@@ -374,3 +377,19 @@ class Decision(models.Model):
 from approvals.sampling.models import SampleCount, SampleRate  # noqa: E402  # Django looks for models here
 
 __all__ = ["SLO", "Approval", "ApprovalQuerySet", "Decision", "SampleCount", "SampleRate"]
+
+
+class Solo(models.Model):
+    """One person is exempt from the separation of duties, since when and why."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    reason = models.TextField()
+    since = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user"], condition=Q(ended_at=None), name="solo_once")]
+
+    def __str__(self) -> str:
+        return f"Solo mode of {self.user}"

@@ -14,6 +14,7 @@ from django.db.models import Prefetch, QuerySet
 
 from agents.contracts import Json
 from agents.models import Step, Tool, User
+from agents.people import proving
 from approvals import before, claiming, duties, editing, fields, replying, voting
 from approvals.before import Before
 from approvals.fields import Field
@@ -88,6 +89,9 @@ class Question:
     record: TrackRecord
     undoable_for: timedelta | None
     ballot: voting.Ballot
+    proof: proving.Proof
+    lacks_factor: bool
+    solo: str
     may_claim: bool
     before: Before | None
 
@@ -155,7 +159,7 @@ def whole(user: User) -> QuerySet[Approval]:
 def brief(approval: Approval, user: User) -> Question:
     """One question of `whole`, for this person."""
     given: list[Decision] = approval.given  # type: ignore[attr-defined]  # what `whole` prefetches
-    duty = duties.refusal(user, approval)
+    duty = duties.refusal(user, approval) if approval.is_open else ""
     tool = Tool.objects.filter(name=approval.tool).values_list("undoable_for", flat=True).first()
     return Question(
         approval=approval,
@@ -168,6 +172,9 @@ def brief(approval: Approval, user: User) -> Question:
         undoable_for=tool,
         ballot=voting.ballot(approval),
         before=before.of(approval),
+        proof=duties.proof(user, approval) if approval.is_open and not duty else proving.NOTHING,
+        lacks_factor=approval.is_open and duties.lacks_factor(user, approval),
+        solo=duties.lifted(user, approval) if approval.is_open else "",
     )
 
 

@@ -13,6 +13,7 @@ from django_htmx.http import HttpResponseLocation, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
 from agents.models import Run, User
+from agents.people import proving
 from approvals import forms, queue
 from approvals import question as questions
 from approvals.decisions import decide
@@ -75,6 +76,7 @@ def approval(request: PersonRequest, approval_id: UUID) -> HttpResponse:
 def decision(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
     """Decide; the inbox goes on with the next question."""
     found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
+    proving.prove(request, request.actor)
     made = decide(found, by=request.actor, **forms.read(request.POST, found))
     place = place_of(request.POST)
     answer = _went_on(request, found, place["carried"]) if place["place"] == INBOX else stayed(request, found, place)

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from agents.models import User
+from approvals import solo
 from cockpit import preferences
 
 
@@ -47,6 +48,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "follows_browser": preferences.follows_browser(request),
         "rendered_at": int(time.time() * 1000),
         "roles": SimpleLazyObject(lambda: _roles(request)),
+        "solo": SimpleLazyObject(solo.in_force),
     }
 
 

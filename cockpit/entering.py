@@ -56,7 +56,7 @@ def _waiting(request: HttpRequest) -> User | None:
 
 @never_cache
 @login_not_required
-@sensitive_post_parameters("code")
+@sensitive_post_parameters("factor_code")
 @require_http_methods(["GET", "HEAD", "POST"])
 def second_factor(request: HttpRequest) -> HttpResponse:
     """Ask for the second factor, then open the session. It counts as shown just now."""

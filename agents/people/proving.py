@@ -61,7 +61,7 @@ def note(request: HttpRequest, user: User) -> None:
 
 def prove(request: HttpRequest, user: User) -> None:
     """Check the factor that came with a form, if one is wanted and came; raises `Invalid` when it is not right."""
-    came = request.POST.get("code", "").strip() or request.POST.get("passkey")
+    came = request.POST.get("factor_code", "").strip() or request.POST.get("passkey")
     if not came or user.assurance.is_fresh:
         return
     try:
@@ -100,7 +100,7 @@ def check(request: HttpRequest, user: User) -> str:
 
 
 def _judged(request: HttpRequest, user: User) -> str:
-    code, credential = request.POST.get("code", "").strip(), request.POST.get("passkey", "")
+    code, credential = request.POST.get("factor_code", "").strip(), request.POST.get("passkey", "")
     if not code:
         return factors.check_passkey(user, credential)
     if tries.are_used_up(_key(user)):
@@ -109,7 +109,7 @@ def _judged(request: HttpRequest, user: User) -> str:
 
 
 def _refused(request: HttpRequest, user: User, error: errors.Invalid) -> None:
-    if request.POST.get("code", "").strip():
+    if request.POST.get("factor_code", "").strip():
         tries.count(_key(user))
     signals.account_changed.send(
         User, verb="person.factor_shown", about=user, by=user, reason=error.message, outcome="denied", detail={}

@@ -17,7 +17,7 @@ document.addEventListener(
   (event) => {
     const form = event.target;
     const button = form.querySelector("[data-passkey]");
-    if (!button || answerOf(button).value || form.elements.code?.value.trim()) return;
+    if (!button || answerOf(button).value || form.elements.factor_code?.value.trim()) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     show(button);

@@ -288,8 +288,8 @@ def test_lists_ask_the_database_as_often_for_many_as_for_one(
         questions.held(approval.run, seq=seq)
         factories.step(approval.run, seq=100 + seq)
     for address, most in (
-        (reverse("approvals:approvals"), 15),
-        (reverse("approvals:approval", args=[approval.pk]), 11),
+        (reverse("approvals:approvals"), 16),
+        (reverse("approvals:approval", args=[approval.pk]), 12),
         (reverse("approvals:count"), 5),
     ):
         with django_assert_max_num_queries(most):

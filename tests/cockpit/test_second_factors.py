@@ -62,10 +62,10 @@ def test_signing_in_asks_for_the_second_factor_and_is_fresh_afterwards(client, o
     asked = sign_in(client, next="/runs/")
     assert asked.url == "/login/second/"
     assert client.get("/runs/").url == "/login/?next=/runs/", "the password alone opens nothing"
-    wrong = client.post("/login/second/", {"code": "000000x"})
+    wrong = client.post("/login/second/", {"factor_code": "000000x"})
     assert (wrong.status_code, "This code is not right" in wrong.text) == (422, True)
     assert last("person.factor_shown").outcome == "denied"
-    assert client.post("/login/second/", {"code": showing.code()}).url == "/runs/"
+    assert client.post("/login/second/", {"factor_code": showing.code()}).url == "/runs/"
     assert last("person.signed_in").detail["factor"] == "totp"
     assert client.get("/me/security/codes/").text.count("<li><code>") == 10, "no second question so soon"
 
@@ -74,13 +74,13 @@ def test_a_code_opens_one_door_only(client, olga):
     showing.app_of(olga)
     code = showing.code()
     sign_in(client)
-    assert client.post("/login/second/", {"code": code}).status_code == 302
+    assert client.post("/login/second/", {"factor_code": code}).status_code == 302
     other = Client()
     sign_in(other)
     cache.clear()  # nothing about it is only in Redis
-    assert "each opens one door only" in other.post("/login/second/", {"code": code}).text
+    assert "each opens one door only" in other.post("/login/second/", {"factor_code": code}).text
     recovery = factors.codes(olga)[0]
-    assert other.post("/login/second/", {"code": f" {recovery[:4]} {recovery[4:]} "}).status_code == 302
+    assert other.post("/login/second/", {"factor_code": f" {recovery[:4]} {recovery[4:]} "}).status_code == 302
     assert recovery not in factors.codes(olga)
 
 
@@ -88,10 +88,10 @@ def test_wrong_codes_are_counted_and_then_one_has_to_wait(client, olga):
     showing.app_of(olga)
     sign_in(client)
     for _ in range(tries.MOST):
-        assert client.post("/login/second/", {"code": "000000x"}).status_code == 422
-    assert "Too many wrong codes. Wait 5 minutes" in client.post("/login/second/", {"code": showing.code()}).text
+        assert client.post("/login/second/", {"factor_code": "000000x"}).status_code == 422
+    assert "Too many wrong codes. Wait 5 minutes" in client.post("/login/second/", {"factor_code": showing.code()}).text
     cache.clear()
-    assert client.post("/login/second/", {"code": showing.code()}).status_code == 302
+    assert client.post("/login/second/", {"factor_code": showing.code()}).status_code == 302
 
 
 def test_the_second_step_is_for_who_took_the_first_and_not_for_ever(client, olga, monkeypatch):
@@ -100,7 +100,7 @@ def test_the_second_step_is_for_who_took_the_first_and_not_for_ever(client, olga
     showing.app_of(olga)
     sign_in(client)
     User.objects.filter(pk=olga.pk).update(is_active=False)
-    assert client.post("/login/second/", {"code": showing.code()}).status_code == 302
+    assert client.post("/login/second/", {"factor_code": showing.code()}).status_code == 302
     assert "_auth_user_id" not in client.session
 
 
@@ -112,7 +112,7 @@ def test_what_protects_an_account_is_changed_by_who_shows_it(inside, olga):
         assert "<li><code>" not in asked
     refused = inside.post(f"/me/security/{held}/removal/")
     assert (refused.status_code, "takes your second factor" in refused.text) == (403, True)
-    assert inside.post("/me/security/codes/", {"code": showing.code()}).url == "/me/security/codes/"
+    assert inside.post("/me/security/codes/", {"factor_code": showing.code()}).url == "/me/security/codes/"
     before = factors.codes(olga)
     inside.post("/me/security/codes/")
     assert set(before).isdisjoint(factors.codes(olga))
