@@ -42,12 +42,17 @@ class PolicyGate:
             raise errors.Forbidden(asked.reason)
         given = granted.of(action)
         if given is None:
-            raise errors.Forbidden(f"{asked.reason} No person has let exactly this through.")
+            raise _moved(action, f"{asked.reason} No person has let exactly this through.")
         if lacking := given.lacks(asked.detail["level"], asked.detail["votes"]):
-            raise errors.Forbidden(f"{asked.reason} {lacking}")
+            raise _moved(action, f"{asked.reason} {lacking}")
         again = held.judge(action, team=team, level=given.level)
         if again.stance != Stance.ALLOW:
             raise errors.Forbidden(said(held, again))
+
+
+def _moved(action: Action, why: str) -> errors.DomainError:
+    """What somebody has let through under other rules is asked again; what nobody was asked about is refused."""
+    return errors.Moved(why) if action.answer is not None else errors.Forbidden(why)
 
 
 def verdict(held: Loaded, decision: Decision, action: Action) -> Verdict:

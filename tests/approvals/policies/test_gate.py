@@ -15,8 +15,8 @@ from approvals import integrity
 from approvals.models import Approval, PolicyDifference
 from approvals.policies import loaded, publishing, trying
 from approvals.policies.gate import PolicyGate
-from tests import factories
-from tests.approvals import questions
+from tests import factories, toolbox
+from tests.approvals import questions, scripted
 from tests.approvals.policies.rulebook import RULES, enforce, publish
 
 NOTE = {"text": "hello"}
@@ -82,7 +82,7 @@ def test_what_a_person_lets_through_is_judged_once_more_where_it_happens(rhea: U
     dispatched = questions.as_dispatched(approval)
     with transaction.atomic():
         PolicyGate().admit(dispatched)
-    with pytest.raises(errors.Forbidden, match="No person has let"), transaction.atomic():
+    with pytest.raises(errors.Moved, match="No person has let"), transaction.atomic():
         PolicyGate().admit(replace(dispatched, arguments={"order": "4711", "amount": "499.00"}))
     with pytest.raises(errors.Forbidden, match="forbid-over-1000"), transaction.atomic():
         PolicyGate().admit(replace(dispatched, arguments={"order": "4711", "amount": "5000"}))
@@ -108,7 +108,7 @@ def test_an_approval_under_other_policies_is_none(rhea: User) -> None:
     questions.settle(approval, by=rhea)
     after = enforce(RULES.replace("100000", "90000")).number
     dispatched = questions.as_dispatched(approval)
-    with pytest.raises(errors.Forbidden, match="No person has let exactly this"), transaction.atomic():
+    with pytest.raises(errors.Moved, match="No person has let exactly this"), transaction.atomic():
         PolicyGate().admit(dispatched)
     with pytest.raises(errors.Conflict, match=f"policy was {before}, is {after}"), transaction.atomic():
         integrity.require_valid_decision(dispatched)
@@ -158,3 +158,23 @@ def test_a_model_call_is_an_action_too(team: Team) -> None:
     step = Step.objects.get(run=run, seq=1)
     assert (step.kind, step.state, step.gate) == ("model", "refused", "policy")
     assert "eu-only: Personal data stays in the EU." in step.gate_reason
+
+
+REFUNDING = ("test.refund", {"order": "4711", "amount": "184.00"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_approved_under_other_policies_is_asked_again_and_says_so(
+    agent: Agent, olga: User, rhea: User
+) -> None:
+    toolbox.effects.clear()
+    before = enforce().number
+    run = scripted.start(agent, olga, REFUNDING)
+    questions.settle(scripted.asked(run), by=rhea)
+    after = enforce(RULES.replace('@sla_minutes("30")', '@sla_minutes("5")')).number
+    assert scripted.drive(run).state == "waiting"
+    again = scripted.asked(run)
+    assert (again.moved, again.bound["policy"]) == ([f"policy was {before}, is {after}"], after)
+    questions.settle(again, by=rhea)
+    assert scripted.drive(run).state == "completed"
+    assert [effect for effect, _ in toolbox.effects] == ["refund"]
