@@ -5,6 +5,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import transaction
 from django.utils import timezone
 
@@ -31,21 +33,41 @@ def following(hour: int, zone: ZoneInfo, after: datetime) -> datetime:
     return next(moment for moment in moments if moment > after)
 
 
-def choose(person: User, *, mine: str, rest: str, hour: int) -> Preference:
-    """Store it; mail that waits already goes out as it says now."""
+def choose(person: User, *, mine: str, rest: str, hour: int, email: str | None = None) -> Preference:
+    """Store it; mail that waits already goes out as it says now. `email` is the address, None leaves it as it is."""
     when = Preference.When
     for name, value in (("mine", mine), ("rest", rest)):
         if value not in when.values:
             raise errors.Invalid(f"`{name}` is one of {', '.join(when.values)}, not {value!r}.", field=name)
     if not 0 <= hour <= 23:
         raise errors.Invalid(f"`hour` is one from 0 to 23, not {hour}.", field="hour")
+    if email:
+        require_address(email.strip(), field="email")
     due = following(hour, zone_of(person), timezone.now())
     with transaction.atomic():
+        if email is not None:
+            _move(person, email.strip())
         chosen: dict[str, Any] = {"mine": mine, "rest": rest, "hour": hour}
         stored, _ = Preference.objects.update_or_create(person=person, defaults=chosen | {"digest_at": due})
         _apply(stored)
         audit.record("person.notifications_chosen", about=person, by=person, **chosen)
     return stored
+
+
+def _move(person: User, email: str) -> None:
+    """Mail goes to another address, or to none. The log keeps that, and the address only where the account is."""
+    if email != person.email:
+        person.email = email
+        person.save(update_fields=["email"])
+        audit.record("person.address_changed", about=person, by=person)
+
+
+def require_address(address: str, *, field: str) -> None:
+    """Refuse what cannot be an address for e-mail."""
+    try:
+        validate_email(address)
+    except ValidationError:
+        raise errors.Invalid(f"`{field}` must be one such as ops@example.com, not {address!r}.", field=field) from None
 
 
 def zone_changed(person: User) -> None:

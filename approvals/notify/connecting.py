@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -15,7 +13,7 @@ from django.utils import timezone
 from agents import errors
 from agents.audit import log as audit
 from agents.models import Permission, Team, User
-from approvals.notify import addresses, channels, envelopes, sealing
+from approvals.notify import addresses, channels, choosing, envelopes, sealing
 from approvals.notify.models import CLOSING, About, Endpoint, Notification
 
 FACTS = (About.OPENED, About.ESCALATED, About.DECIDED, About.EXPIRED, About.SUPERSEDED)
@@ -146,7 +144,7 @@ def _address_and_secret(endpoint: Endpoint, wanted: Wanted) -> str:
     """Fill in where and with what; answers the secret we made, if we did."""
     address, secret = wanted.address.strip(), wanted.secret.strip()
     if endpoint.kind == Endpoint.Kind.EMAIL:
-        _require_mail(address)
+        choosing.require_address(address, field="address")
         if secret or wanted.secret_env:
             raise errors.Invalid("An address for e-mail has no secret; leave it out.", field="secret")
         endpoint.address = address
@@ -186,15 +184,6 @@ NEEDS = {
     Endpoint.Kind.PAGERDUTY: "the integration key of the service, for Events API v2",
     Endpoint.Kind.OPSGENIE: "the key of an API integration",
 }
-
-
-def _require_mail(address: str) -> None:
-    try:
-        validate_email(address)
-    except ValidationError:
-        raise errors.Invalid(
-            f"`address` must be one such as ops@example.com, not {address!r}.", field="address"
-        ) from None
 
 
 def _standing(endpoint: Endpoint) -> Endpoint:

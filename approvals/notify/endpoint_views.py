@@ -6,6 +6,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from uuid_utils.compat import uuid7
 
@@ -46,7 +47,7 @@ def new_endpoint(request: PersonRequest) -> HttpResponse:
         context = {
             "teams": list(_teams(request.actor).order_by("name")),
             "kinds": Endpoint.Kind.choices,
-            "facts": [(one, one.label) for one in connecting.FACTS],
+            "facts": [(one, one.label.capitalize()) for one in connecting.FACTS],
         }
     return render(request, "approvals/endpoint_new.html", context)
 
@@ -115,7 +116,8 @@ def _page(request: PersonRequest, found: Endpoint) -> HttpResponse:
     sent = Notification.objects.filter(endpoint=found, channel=Notification.Channel.ENDPOINT).defer("content")
     page = cut(sent, key="-id", limit=ROWS, cursor=request.GET.get("cursor", ""))
     part = "#endpoint" if request.htmx.target == "endpoint" else ""
-    context = {"endpoint": found, "rows": page.rows, "next_cursor": page.next_cursor}
+    here = request.get_full_path() if request.method == "GET" else reverse("notify:endpoint", args=[found.pk])
+    context = {"endpoint": found, "rows": page.rows, "next_cursor": page.next_cursor, "here": here}
     return render(request, f"approvals/endpoint.html{part}", context)
 
 

@@ -73,10 +73,7 @@ class Claimed:
 
 def _lanes(now: datetime) -> EndpointQuerySet:
     due = Notification.objects.filter(
-        endpoint=OuterRef("pk"),
-        channel=Notification.Channel.ENDPOINT,
-        state=Notification.State.WAITING,
-        due_at__lte=now,
+        endpoint=OuterRef("pk"), channel=Notification.Channel.ENDPOINT, state=Notification.State.WAITING
     )
     on, tests = Q(Exists(due), off_at__isnull=True), Q(Exists(due.filter(about=About.TEST)), off_at__isnull=False)
     found: EndpointQuerySet = Endpoint.objects.standing().filter(on | tests, next_at__lte=now)
@@ -84,7 +81,8 @@ def _lanes(now: datetime) -> EndpointQuerySet:
 
 
 def _claim() -> Claimed | None:
-    """The lane that has waited longest, and of it a test first, then what was tried least, then the oldest."""
+    """The lane that has waited longest, whose `next_at` alone says when it is tried; of it a test first, then what was
+    tried least, then the oldest."""
     with transaction.atomic():
         now = timezone.now()
         lanes = _lanes(now).select_for_update(skip_locked=True, of=("self",)).select_related("team")
@@ -92,7 +90,7 @@ def _claim() -> Claimed | None:
         if endpoint is None:
             return None
         waiting = Notification.objects.filter(
-            endpoint=endpoint, channel=Notification.Channel.ENDPOINT, state=Notification.State.WAITING, due_at__lte=now
+            endpoint=endpoint, channel=Notification.Channel.ENDPOINT, state=Notification.State.WAITING
         )
         if endpoint.is_off:
             waiting = waiting.filter(about=About.TEST)

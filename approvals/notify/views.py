@@ -56,12 +56,14 @@ def settings(request: PersonRequest) -> HttpResponse:
         hour = posted.get("hour", "")
         if not hour.isdecimal():
             raise errors.Invalid("`hour` is one from 0 to 23.", field="hour")
-        choosing.choose(request.actor, mine=posted.get("mine", ""), rest=posted.get("rest", ""), hour=int(hour))
+        chosen = {name: posted.get(name, "") for name in ("mine", "rest")}
+        choosing.choose(request.actor, hour=int(hour), email=posted.get("email"), **chosen)
         if not request.htmx:
             messages.success(request, "Stored: this is when you get mail.")
             return redirect("notify:settings")
     context = {
         "chosen": choosing.preference_of(request.actor),
+        "email": request.actor.email,
         "whens": Preference.When.choices,
         "hours": [(hour, f"{hour:02}:00") for hour in range(24)],
         "their_zone": zone_of(request.actor).key,

@@ -210,3 +210,15 @@ def test_links_are_the_same_on_every_try(asked: Approval, hook: Endpoint) -> Non
     [kept] = sent(hook)
     assert channels.link(kept) == channels.link(kept)
     assert f"/notifications/open/{str(asked.pk)[:3]}" not in channels.link(kept)
+
+
+def test_a_test_that_arrives_ends_the_back_off(
+    asked: Approval, hook: Endpoint, receiver: Receiver, governor: User
+) -> None:
+    receiver.fails(1)
+    telling.tell()
+    outbox.deliver()
+    assert outbox.deliver() == 0
+    connecting.try_out(hook, by=governor)
+    assert outbox.deliver() == 2, "the test, and what had waited"
+    assert {one.state for one in sent(hook)} == {"delivered"}
