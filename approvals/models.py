@@ -21,6 +21,7 @@ from approvals.escalation.models import Escalation as Escalation
 from approvals.escalation.models import EscalationPolicy as EscalationPolicy
 from approvals.escalation.models import silent_end
 from approvals.learning.models import Look as Look
+from approvals.learning.models import Plant as Plant
 from approvals.learning.models import Proposal as Proposal
 from approvals.notify.models import Endpoint as Endpoint
 from approvals.notify.models import Fact as Fact

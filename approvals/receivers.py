@@ -11,7 +11,7 @@ from agents.models import Team, User
 from approvals import asking
 from approvals import signals as own
 from approvals.escalation import pausing
-from approvals.learning import autonomy
+from approvals.learning import autonomy, planting
 from approvals.models import Approval
 from approvals.notify import facts
 from approvals.notify.models import About
@@ -70,6 +70,12 @@ def tell_the_next(
 ) -> None:
     """Nobody reacted in time."""
     facts.note_escalated(approval, level=level, targets=targets, channels=channels)
+
+
+@receiver([own.approval_decided, own.approval_expired, own.approval_superseded])
+def say_that_it_was_planted(sender: object, approval_id: UUID, **_: object) -> None:
+    """Nobody has to answer a planted request any more."""
+    planting.reveal(approval_id)
 
 
 @receiver(own.approval_decided)

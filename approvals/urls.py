@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("calibration/", calibrating.calibration, name="calibration"),
     path("calibration/<slug:slug>/", calibrating.agent_calibration, name="agent-calibration"),
     path("calibration/<slug:slug>/threshold/", calibrating.threshold, name="threshold"),
+    path("reviewers/", learning.reviewers, name="reviewers"),
     path("labels/", learning.labels, name="labels"),
     path("labels.jsonl", learning.labels_jsonl, name="labels-jsonl"),
     path("step/<uuid:run_id>/<int:seq>/", views.step, name="step"),

@@ -302,7 +302,7 @@ for _prefix, _routers in {
     "/endpoints": [endpoints],
     "/gate": [gate, gate_stream],
     "/labels": [learning.labels],
-    "/approvals": [approvals, claims],
+    "/approvals": [approvals, claims, learning.plants],
     "/costs": [costs],
     "/audit": [audit],
 }.items():

@@ -77,6 +77,7 @@ BODIES = {  # the API refuses what it does not know, and says so before it looks
     "api/v1/endpoints": {"team": "service", "name": "Day desk", "kind": "email", "address": "day@example.com"},
     "api/v1/endpoints/<endpoint_id>/test": {},
     "api/v1/gate": {"agent": "till", "tool": "refund"},
+    "api/v1/approvals/<approval_id>/plant": {"arguments": {"order": "9", "amount": "9.00"}, "wrong": "No such order."},
     "api/v1/approvals/<approval_id>/decision": {"answer": "approve", "reason": "The photo shows it."},
 }
 
@@ -261,6 +262,7 @@ LISTS = {
     "endpoints": "/notifications/endpoints/",
     "endpoint": "/notifications/endpoints/{endpoint_id}/",
     "autonomy": "/approvals/autonomy/",
+    "reviewers": "/approvals/reviewers/",
     "policies": "/policies/",
     "permissions": "/policies/permissions/",
     "what if": "/policies/what-if/",

@@ -27,6 +27,7 @@ class Permission(StrEnum):
     GATE = "ask the gate"
     PUBLISH = "publish releases"
     CONNECT = "connect endpoints"
+    OVERSEE = "oversee reviewers"
     ADMINISTER = "administer people"
 
 
@@ -51,6 +52,7 @@ GRANTS: dict[Permission, frozenset[str]] = {
     Permission.GATE: frozenset({Role.AGENT, Role.ADMIN}),
     Permission.PUBLISH: frozenset({Role.GOVERNANCE, Role.ADMIN}),
     Permission.CONNECT: frozenset({Role.GOVERNANCE, Role.ADMIN}),
+    Permission.OVERSEE: frozenset({Role.MANAGER, Role.GOVERNANCE, Role.ADMIN}),
     Permission.ADMINISTER: frozenset({Role.ADMIN}),
 }
 

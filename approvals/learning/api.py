@@ -1,18 +1,23 @@
-"""The API's door to labels."""
+"""The API's doors to what decisions teach: labels, and requests that are planted."""
 
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Query, Router
+from uuid_utils.compat import uuid7
 
 from agents.keyset import cut
 from agents.registry.api import agents_named
-from agents.wire import ActorRequest, Filters, Moment, MomentFilter, Out, Page, Slugs, Words, one_of
+from agents.wire import ActorRequest, Body, Filters, Moment, MomentFilter, Out, Page, Slugs, Words, one_of
+from approvals.api import visible
 from approvals.learning import labels as lessons
+from approvals.learning import planting
+from approvals.learning.models import Plant
 from approvals.models import Decision
 
 labels = Router(tags=["labels"])
+plants = Router(tags=["approvals"])
 
 
 class LabelOut(Out):
@@ -33,6 +38,7 @@ class LabelOut(Out):
     reviewer: str
     seconds: float
     looked_s: float | None
+    planted: bool
 
 
 class LabelFilters(Filters):
@@ -55,3 +61,39 @@ def list_labels(request: ActorRequest, filters: Query[LabelFilters]) -> Page[Lab
     )
     items = [LabelOut.taken_from(label) for label in lessons.labelled(page.rows)]
     return Page(items=items, next_cursor=page.next_cursor)
+
+
+class PlantIn(Body):
+    """A wrong act like the one at hand: what it asks for instead, and what a reviewer should notice."""
+
+    arguments: dict[str, Any]
+    wrong: str
+    request_id: UUID | None = None
+
+
+class PlantOut(Out):
+    """A planted request. `caught` is null until it is answered, and where nobody answers."""
+
+    approval: UUID
+    agent: str
+    tool: str
+    wrong: str
+    by: str
+    planted_at: Moment
+    revealed_at: Moment | None
+    caught: bool | None
+
+
+@plants.post("/{approval_id}/plant", response=PlantOut, operation_id="plant_approval", summary="Plant a wrong request")
+def plant_approval(request: ActorRequest, approval_id: UUID, body: PlantIn) -> PlantOut:
+    """Never carried out, whatever is answered."""
+    made = planting.plant(
+        visible(request.actor, approval_id),
+        arguments=body.arguments,
+        wrong=body.wrong,
+        by=request.actor,
+        request_id=body.request_id or uuid7(),
+    )
+    found = Plant.objects.select_related("approval__agent", "by").get(pk=made.pk)
+    asked = found.approval
+    return PlantOut.taken_from(found, approval=asked.pk, agent=asked.agent.slug, tool=asked.tool, by=found.by.username)

@@ -172,5 +172,5 @@ def track_record(approval: Approval) -> TrackRecord:
         agent=approval.agent_id, tool=approval.tool, kind=approval.kind, decided_at__gte=now - SIMILAR_FOR
     )
     counted = {name: Count("pk", filter=Q(state=name)) for name in ("approved", "edited", "rejected")}
-    similar = Similar(**lately.exclude(pk=approval.pk).aggregate(**counted))
+    similar = Similar(**lately.filter(plant=None).exclude(pk=approval.pk).aggregate(**counted))
     return TrackRecord(like.share.value, like.share.of, similar) if like else TrackRecord(similar=similar)

@@ -46,22 +46,23 @@ class Label:
     reviewer: str
     seconds: float
     looked_s: float | None
+    planted: bool
 
 
 def decisions(user: User | None, *, agents: Sequence[UUID] = (), since: datetime | None = None) -> QuerySet[Decision]:
     """Decisions that a person may see (None: all), as `labelled` needs them; of some agents, from a moment on."""
-    related = ("by", "approval__agent", "approval__team", "approval__release")
+    related = ("by", "approval__plant", "approval__agent", "approval__team", "approval__release")
     found = Decision.objects.select_related(*related).defer("approval__release__bundle")
     if user is not None:
         found = found.filter(approval__in=Approval.objects.visible_to(user))
     if agents:
         found = found.filter(approval__agent__in=agents)
     if since:
-        found = found.filter(at__gte=since, pk__gte=_floor(since))
+        found = found.filter(at__gte=since, pk__gte=floor(since))
     return found.annotate(is_taken_back=outcomes.taken_back("approval__"))
 
 
-def _floor(since: datetime) -> UUID:
+def floor(since: datetime) -> UUID:
     """No id (UUIDv7) of a decision made since then is smaller: lists are read by id and end there."""
     milliseconds = max(0, int((since - LEEWAY).timestamp() * 1000))
     return UUID(int=milliseconds << 80)
@@ -113,6 +114,7 @@ def _label(decision: Decision, look: Look | None) -> Label:
         reviewer=decision.by.username,
         seconds=round(decision.seconds, 3),
         looked_s=round((decision.at - look.at).total_seconds(), 3) if look else None,
+        planted=hasattr(asked, "plant"),
     )
 
 

@@ -86,3 +86,26 @@ class Proposal(models.Model):
     def is_open(self) -> bool:
         """Whether somebody has yet to say."""
         return self.state == self.State.OPEN
+
+
+class Plant(models.Model):
+    """A request that somebody made up to see whether it is noticed. It looks like any other until it is answered; it
+    is never carried out, and says so afterwards. `caught` is None until then, and where nobody answered."""
+
+    approval = models.OneToOneField("approvals.Approval", on_delete=models.CASCADE, primary_key=True)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    wrong = models.TextField(help_text="What is wrong with it, which a reviewer should notice.")
+    request_id = models.UUIDField(unique=True)
+    planted_at = models.DateTimeField(default=timezone.now)
+    revealed_at = models.DateTimeField(null=True)
+    caught = models.BooleanField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(caught__isnull=True) | Q(revealed_at__isnull=False), name="plant_caught_when_revealed"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"planted: {self.wrong}"

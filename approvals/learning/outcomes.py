@@ -2,7 +2,7 @@
 
 Right is what was let through as it stood and never taken back. Wrong is what was changed, refused, or taken back later.
 All else says nothing about the agent: what people do themselves, doubts after a crash, acts that take others back, and
-questions that asked about no act.
+questions that asked about no act or about one that was planted.
 """
 
 from django.db.models import Exists, OuterRef, Q
@@ -23,7 +23,7 @@ def taken_back(of: str = "") -> Exists:
 
 def judged(found: ApprovalQuerySet) -> ApprovalQuerySet:
     """Those of them that say whether an agent was right, with `is_taken_back`; which then lies in `RIGHTLY`."""
-    about_acts = found.filter(state__in=Approval.DECIDED, kind__in=JUDGING, tier__lt=MANUAL)
+    about_acts = found.filter(state__in=Approval.DECIDED, kind__in=JUDGING, tier__lt=MANUAL, plant=None)
     plain = about_acts.exclude(bound__kind="model").exclude(bound__has_key="compensates")
     counted: ApprovalQuerySet = plain.annotate(is_taken_back=taken_back())
     return counted
@@ -37,7 +37,7 @@ def was_right(decision: Decision, *, is_taken_back: bool) -> bool | None:
     """The same of what one decision was about; None where it does not say, or others have yet to vote."""
     asked = decision.approval
     is_act = asked.kind in JUDGING and not asked.is_manual and asked.bound.get("kind") != "model"
-    if not is_act or asked.compensates is not None or decision.answer not in JUDGEMENTS:
+    if hasattr(asked, "plant") or not is_act or asked.compensates is not None or decision.answer not in JUDGEMENTS:
         return None
     if asked.state not in Approval.DECIDED:
         return None

@@ -1,4 +1,4 @@
-"""The pages of what decisions teach: labels."""
+"""The pages of what decisions teach: labels, and how people review."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,15 @@ from django_htmx.middleware import HtmxDetails
 
 from agents.audit import log as audit
 from agents.keyset import cut
-from agents.models import User
+from agents.models import Permission, User
 from agents.registry.api import agents_named
+from approvals.learning import criteria
 from approvals.learning import labels as lessons
+from approvals.learning import reviewers as people
+from approvals.learning.models import Plant
 
 ROWS = 50
+PLANTS = 50
 
 
 class PersonRequest(HttpRequest):
@@ -47,3 +51,19 @@ def labels_jsonl(request: PersonRequest) -> StreamingHttpResponse:
     name = f"labels{f'-{agent}' if agent else ''}-{timezone.now():%Y-%m-%d}.jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingHttpResponse(lines, content_type="application/jsonl; charset=utf-8", headers=headers)
+
+
+@require_safe
+def reviewers(request: PersonRequest) -> HttpResponse:
+    """How people review: everybody in the teams that one oversees, and always oneself; planted requests."""
+    everywhere, teams = request.actor.places(Permission.PUBLISH)
+    planted = Plant.objects.select_related("approval__agent", "by").order_by("-planted_at")
+    mine = planted if everywhere else planted.filter(approval__team__in=teams)
+    context = {
+        "rows": people.of(request.actor),
+        "wanted": criteria.current().reviewers,
+        "oversees": request.actor.may_somewhere(Permission.OVERSEE),
+        "governs": request.actor.may_somewhere(Permission.PUBLISH),
+        "planted": mine[:PLANTS],
+    }
+    return render(request, "approvals/learning/reviewers.html", context)

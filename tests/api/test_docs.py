@@ -94,7 +94,7 @@ def test_the_table_of_permissions_is_the_one_in_force(schema: dict[str, Any]) ->
     rows = [row for row in found if row[0] in set(Permission)]
     written = {permission: set(roles.split(", ")) for permission, _, roles in rows}
     assert written == {str(one): {str(role) for role in GRANTS[one]} for one in GRANTS if str(one) in written}
-    assert len(written) == 7
+    assert len(written) == 8
     calls = {call for _, doors, _ in rows for call in re.findall(r"`((?:POST|DELETE) \S+)`", doors)}
     assert calls == {door for door in _doors(schema) if not door.startswith("GET")}
 
