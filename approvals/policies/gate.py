@@ -7,7 +7,7 @@ that was let through is not asked about again; what is forbidden stays forbidden
 from agents import errors
 from agents.contracts import ALLOW, Action, Stance, Verdict
 from agents.runs.performing import team_slug
-from approvals.policies import granted, loaded, trying
+from approvals.policies import circumstances, granted, loaded, trying
 from approvals.policies.engine import Decision
 from approvals.policies.loaded import Loaded
 
@@ -23,6 +23,7 @@ class PolicyGate:
         held, tried = loaded.at_work()
         if held is None and tried is None:
             return ALLOW
+        action = circumstances.completed(action, held.engine if held else None, tried.engine if tried else None)
         team = team_slug(action.team_id)
         decision = held.judge(action, team=team) if held else None
         if tried is not None:
@@ -34,6 +35,7 @@ class PolicyGate:
         held = loaded.enforced()
         if held is None:
             return
+        action = circumstances.completed(action, held.engine)
         team = team_slug(action.team_id)
         asked = verdict(held, held.judge(action, team=team), action)
         if asked.stance == Stance.ALLOW:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from agents.contracts import Action, Confidence, Json, Source, Stance
 from agents.models import Run, Step, StepPayload
+from approvals.policies import circumstances
 from approvals.policies.engine import Decision, PolicyEngine
 
 CHUNK = 400
@@ -58,7 +59,7 @@ def preview(engine: PolicyEngine, *, days: int, at: datetime | None = None) -> P
         if found.judged == MOST:
             found.is_cut = True
             break
-        _count(found, step, engine.judge(action, team=team))
+        _count(found, step, engine.judge(circumstances.completed(action, engine), team=team))
     return found
 
 

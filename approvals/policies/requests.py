@@ -4,7 +4,7 @@ One question for most; for a model call one for each model of its chain, since a
 What nobody knows is left out: a rule cannot mistake it for a value.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -84,11 +84,19 @@ def facts(action: Action) -> Json:
     }
     if action.confidence.value is not None:
         known["confidence_bp"] = int(action.confidence.value * 10_000)  # down: never surer than it is
-    known |= {name: bool(value) for name in FLAGS if (value := action.facts.get(name)) is not None}
-    known |= {name: str(value) for name in WORDS if (value := action.facts.get(name))}
+    told = _told(action)
+    known |= {name: value for name in FLAGS if isinstance(value := told.get(name), bool)}
+    known |= {name: value for name in WORDS if isinstance(value := told.get(name), str) and value}
     if (cost := action.facts.get("estimated_cost_usd")) is not None:
         known["cost_micros"] = int((Decimal(cost) * 1_000_000).to_integral_value(rounding="ROUND_UP"))
     return known | _money(action)
+
+
+def _told(action: Action) -> Json:
+    """What the engine says of the circumstances; where it is silent, what an agent elsewhere tells with its call."""
+    said = action.facts.get("context")
+    around = dict(said) if isinstance(said, Mapping) else {}
+    return around | {name: value for name, value in action.facts.items() if value is not None}
 
 
 def _money(action: Action) -> Json:

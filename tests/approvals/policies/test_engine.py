@@ -61,6 +61,13 @@ def test_what_is_not_known_is_absent() -> None:
     assert requests.facts(rulebook.action(confidence=Confidence(0.8549, Source.VERIFIER)))["confidence_bp"] == 8549
 
 
+def test_what_an_agent_elsewhere_says_counts_where_the_engine_says_nothing() -> None:
+    around = {"customer_segment": "gold", "abnormal_latency": "yes", "data_class": "public", "approval_level": 4}
+    known = requests.facts(rulebook.action(facts={"context": around, "data_class": "personal"}))
+    assert (known["customer_segment"], known["data_class"], known["approval_level"]) == ("gold", "personal", 0)
+    assert "abnormal_latency" not in known, "it is not a truth value"
+
+
 def test_everything_the_schema_speaks_of_is_told_where_it_is_known() -> None:
     engines = {
         "conflicting_results": True,
