@@ -73,7 +73,7 @@ def _level(by: User, approval: Approval) -> str:
 
 def _separation(by: User, approval: Approval) -> str:
     """Why these hands are not another pair of hands; empty when they are."""
-    for run in _line(approval.run):
+    for run in line(approval.run):
         if (starter := run.started_by) and by.hands & starter.hands:
             what = "this run" if run.pk == approval.run_id else "the run that delegated this"
             return _same_hands(by, starter, f"started {what}")
@@ -83,7 +83,7 @@ def _separation(by: User, approval: Approval) -> str:
     return ""
 
 
-def _line(run: Run) -> Iterator[Run]:
+def line(run: Run) -> Iterator[Run]:
     """A run and those it was delegated from, up to the one that somebody started."""
     yield run
     while run.parent_id:

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 
 from agents.models import Permission, User
 from agents.people.models import GRANTS
+from approvals import duties, solo
 from approvals.models import Approval
 from approvals.notify.models import Endpoint, Fact, Preference
 
@@ -21,23 +22,27 @@ class Audience:
         self._deciders: dict[UUID, list[User]] = {}
         self._followers: dict[UUID, list[User]] = {}
         self._endpoints: dict[UUID, list[Endpoint]] = {}
+        self._starters: dict[UUID, list[User]] = {}
+        self._alone = frozenset(one.user_id for one in solo.in_force())
 
     def deciders(self, approval: Approval) -> list[User]:
         """Who may decide, without those who started the run or own the agent."""
-        return _apart_from_own(self._deciders_of(approval.team_id), approval)
+        return self._apart_from_own(self._deciders_of(approval.team_id), approval)
 
     def targets(self, fact: Fact) -> list[User]:
         """Whom an escalation goes to; a team stands for those who decide in it."""
         named = list(_people().filter(pk__in=fact.people)) if fact.people else []
         teams = [UUID(team) for team in fact.teams] or ([] if fact.people else [fact.approval.team_id])
         everybody = {one.pk: one for one in [*named, *(one for team in teams for one in self._deciders_of(team))]}
-        return _apart_from_own(everybody.values(), fact.approval)
+        return self._apart_from_own(everybody.values(), fact.approval)
 
     def concerned(self, approval: Approval) -> list[User]:
-        """For whom it was decided: who started the run; of a service account whoever stands behind it."""
-        starter = approval.run.started_by
-        person = starter.owner if starter and starter.kind == User.Kind.SERVICE else starter
-        return [person] if person and person.is_active and person.kind == User.Kind.PERSON else []
+        """For whom it was decided: who started the run, or the one that delegated it; of a service account whoever
+        stands behind it."""
+        starters = self._starters_of(approval)
+        people = [one.owner if one.kind == User.Kind.SERVICE else one for one in starters]
+        there = [one for one in people if one and one.is_active and one.kind == User.Kind.PERSON]
+        return list({person.pk: person for person in there}.values())
 
     def followers(self, approval: Approval) -> list[User]:
         """Who wants to read at once whatever happens in this team."""
@@ -50,6 +55,18 @@ class Audience:
     def endpoints(self, teams: Iterable[UUID]) -> list[Endpoint]:
         """Where these teams want to hear, but for what is switched off."""
         return [one for team in dict.fromkeys(teams) for one in self._endpoints_of(team)]
+
+    def _starters_of(self, approval: Approval) -> list[User]:
+        run = approval.run
+        if run.pk not in self._starters:
+            self._starters[run.pk] = [one.started_by for one in duties.line(run) if one.started_by]
+        return self._starters[run.pk]
+
+    def _apart_from_own(self, people: Iterable[User], approval: Approval) -> list[User]:
+        """Whoever may not decide because it is theirs need not be asked; in solo mode they may."""
+        own = [*self._starters_of(approval), *filter(None, [approval.agent.owner])]
+        hands = frozenset().union(*(one.hands for one in own))
+        return [one for one in people if one.pk in self._alone or not one.hands & hands]
 
     def _deciders_of(self, team: UUID) -> list[User]:
         if team not in self._deciders:
@@ -70,10 +87,3 @@ def _people() -> QuerySet[User]:
 def _holding(permission: Permission, team: UUID) -> QuerySet[User]:
     where = Q(memberships__team=team) | Q(memberships__team__isnull=True)
     return _people().filter(where, memberships__role__in=GRANTS[permission]).distinct()
-
-
-def _apart_from_own(people: Iterable[User], approval: Approval) -> list[User]:
-    """Whoever may not decide because it is theirs need not be asked."""
-    own = [one for one in (approval.run.started_by, approval.agent.owner) if one]
-    hands = frozenset().union(*(one.hands for one in own))
-    return [one for one in people if not one.hands & hands]

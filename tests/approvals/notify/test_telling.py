@@ -1,5 +1,7 @@
 """Who hears of what: a decision to make, an escalation, what became of one's own; and what is taken back."""
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -7,9 +9,9 @@ from django.core import mail
 from django.db import connections
 
 from agents.models import Role, Team, User
-from approvals import asking, signals
+from approvals import asking, signals, solo
 from approvals.models import Approval
-from approvals.notify import choosing, connecting, outbox, reading, telling
+from approvals.notify import choosing, connecting, outbox, posting, reading, telling
 from approvals.notify.connecting import Wanted
 from approvals.notify.models import Endpoint, Notification
 from tests import factories
@@ -219,3 +221,36 @@ def test_a_closing_does_not_overtake_its_opening(asked: Approval, rhea: User) ->
         other.cursor().execute("SELECT pg_advisory_unlock_all()")  # the pool keeps the session
         other.close()
     assert telling.tell() == 1
+
+
+def test_what_was_delegated_is_told_to_whoever_started_the_first_run(rhea: User, olga: User) -> None:
+    first = questions.run(started_by=olga)
+    asked = questions.held(questions.run(parent=first))
+    questions.settle(asked, by=rhea)
+    telling.tell()
+    assert told(olga) == ["Approved by rhea: Refund €184.00 to Café Lindenhof"]
+
+
+def test_in_solo_mode_one_is_asked_about_what_is_ones_own(rhea: User) -> None:
+    questions.held(questions.run(started_by=rhea))
+    telling.tell()
+    assert told(rhea) == []
+    solo.switch_on(rhea, reason="There is nobody else at night.")
+    questions.held(questions.run(started_by=rhea))
+    telling.tell()
+    assert told(rhea) == ["Decision needed: Refund €184.00 to Café Lindenhof"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_tick_tells_and_sends_in_threads_of_its_own(team: Team, governor: User, receiver: Receiver) -> None:
+    hook, _ = connecting.add(team, Wanted("hook", "webhook", f"{receiver.url}/hook"), by=governor)
+    for seq in range(2, 6):
+        questions.held(questions.run(), seq=seq)
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and Notification.objects.filter(state="delivered", endpoint=hook).count() < 4:
+        posting.work()
+        time.sleep(0.05)
+    for thread in [one for one in threading.enumerate() if one.name in ("posting", "sending")]:
+        thread.join(10)
+    ids = [request.headers["webhook-id"] for request in receiver.received]
+    assert (len(ids), len(set(ids))) == (4, 4), "each once, however often the tick looks"
