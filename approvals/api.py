@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.utils import timezone
 from ninja import Query, Router
 from uuid_utils.compat import uuid7
 
@@ -28,6 +29,9 @@ from agents.wire import (
 )
 from approvals import voting
 from approvals.decisions import decide
+from approvals.escalation import reading
+from approvals.escalation.reading import Course
+from approvals.escalation.wire import ClockOut, EscalationOut
 from approvals.models import Approval, Decision
 
 router = Router(tags=["approvals"])
@@ -107,10 +111,12 @@ class ApprovalOut(Out):
     closed_because: Words
     follows: UUID | None
     moved: list[str] | None
+    clock: ClockOut
+    escalation: EscalationOut | None
     decision: DecisionOut | None
 
     @classmethod
-    def of(cls, approval: Approval, decisions: Sequence[Decision]) -> Self:
+    def of(cls, approval: Approval, decisions: Sequence[Decision], course: Course) -> Self:
         """With what may be answered while it is open, the votes there are, and the answer once there is one."""
         ballot = voting.ballot(approval, decisions)
         votes = [VoteOut.taken_from(vote, by=vote.by.username) for vote in ballot.given]
@@ -129,6 +135,8 @@ class ApprovalOut(Out):
             votes=votes,
             edited_arguments=ballot.arguments,
             digest=ballot.digest,
+            clock=ClockOut.of(course.timing),
+            escalation=EscalationOut.of(approval, course),
             decision=DecisionOut.of(decided) if decided else None,
         )
 
@@ -198,7 +206,7 @@ def decide_approval(request: ActorRequest, approval_id: UUID, body: DecisionIn) 
 
 def _shown(user: User) -> QuerySet[Approval]:
     shown: QuerySet[Approval] = Approval.objects.visible_to(user).defer("release__bundle")
-    return shown.select_related("agent", "release", "team", "claimed_by")
+    return shown.select_related("agent", "release", "team", "claimed_by", "acknowledged_by")
 
 
 def visible(user: User, approval_id: UUID) -> Approval:
@@ -212,8 +220,9 @@ def visible(user: User, approval_id: UUID) -> Approval:
 
 
 def whole(approvals: Sequence[Approval]) -> list[ApprovalOut]:
-    """With their decisions, in one more query however many there are."""
+    """With their decisions, clocks and ladders, in as many queries however many there are."""
     given: dict[UUID, list[Decision]] = {}
     for decision in Decision.objects.filter(approval__in=approvals).select_related("by").order_by("at"):
         given.setdefault(decision.approval_id, []).append(decision)
-    return [ApprovalOut.of(approval, given.get(approval.pk, [])) for approval in approvals]
+    courses = reading.courses(approvals, at=timezone.now())
+    return [ApprovalOut.of(approval, given.get(approval.pk, []), courses[approval.pk]) for approval in approvals]

@@ -11,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
+from django.utils import timezone
 
 from agents.contracts import Json
 from agents.models import Step, Tool, User
 from agents.people import proving
 from approvals import before, claiming, duties, editing, fields, replying, voting
 from approvals.before import Before
+from approvals.escalation import reading
 from approvals.fields import Field
 from approvals.learning import calibration
 from approvals.learning.calibration import TrackRecord
@@ -94,6 +96,7 @@ class Question:
     solo: str
     may_claim: bool
     before: Before | None
+    course: reading.Course
 
     @property
     def asked(self) -> Json:
@@ -150,7 +153,7 @@ def _written(value: Any) -> str:
 
 def whole(user: User) -> QuerySet[Approval]:
     """Approvals that this person can see, with everything a question shows."""
-    related = ("agent__owner", "run__started_by", "release", "team", "claimed_by")
+    related = ("agent__owner", "run__started_by", "release", "team", "claimed_by", "acknowledged_by")
     given = Prefetch("decisions", Decision.objects.select_related("by").order_by("at"), to_attr="given")
     shown: QuerySet[Approval] = Approval.objects.visible_to(user).select_related(*related).prefetch_related(given)
     return shown
@@ -175,6 +178,7 @@ def brief(approval: Approval, user: User) -> Question:
         proof=duties.proof(user, approval) if approval.is_open and not duty else proving.NOTHING,
         lacks_factor=approval.is_open and duties.lacks_factor(user, approval),
         solo=duties.lifted(user, approval) if approval.is_open else "",
+        course=reading.course(approval, at=timezone.now()),
     )
 
 

@@ -19,6 +19,8 @@ from approvals.models import SLO, Approval, ApprovalQuerySet
 
 ALL = "all"
 MINE, FREE = "mine", "free"
+TARGET = 0.95
+"""Which share of questions is to be decided in time."""
 MOST_COUNTED = 1000
 AGENTS_OFFERED = 12
 
@@ -149,7 +151,7 @@ def standing() -> list[Standing]:
     """What people are asked at this moment, in every team."""
     now = timezone.now()
     rows = Approval.objects.filter(state=Approval.State.OPEN).values("kind", "team__slug").order_by()
-    late = Count("pk", filter=Q(due_at__lt=now))
+    late = Count("pk", filter=overdue(now))
     return [
         Standing(
             row["kind"], row["team__slug"], row["asked"], row["late"], max((now - row["since"]).total_seconds(), 0)
@@ -166,6 +168,7 @@ class Timeliness:
     in_time: int
     overdue: int
     slo: timedelta = SLO
+    target: float = TARGET
 
     @property
     def share(self) -> float | None:
@@ -174,11 +177,16 @@ class Timeliness:
         return self.in_time / due if due else None
 
 
+def overdue(at: datetime) -> Q:
+    """Questions whose time is over: `due_at` keeps the hours of their team, and means nothing while a clock stands."""
+    return Q(due_at__lt=at) & (Q(stopped_at__isnull=True) | Q(due_at__lt=F("stopped_at")))
+
+
 def timeliness(user: User, *, at: datetime) -> Timeliness:
     """Today's, as the day is where the person is; of the teams they can see."""
     midnight = timezone.localtime(at).replace(hour=0, minute=0, second=0, microsecond=0)
     seen = Approval.objects.visible_to(user)
     counts = seen.filter(decided_at__gte=midnight).aggregate(
-        decided=Count("pk"), in_time=Count("pk", filter=Q(decided_at__lte=F("due_at")))
+        decided=Count("pk"), in_time=Count("pk", filter=Q(decided_at__lte=F("due_at")) | Q(stopped_at__lte=F("due_at")))
     )
-    return Timeliness(**counts, overdue=seen.filter(state=Approval.State.OPEN, due_at__lt=at).count())
+    return Timeliness(**counts, overdue=seen.filter(overdue(at), state=Approval.State.OPEN).count())

@@ -10,7 +10,7 @@ from agents.contracts import Action, Verdict
 from agents.models import Team, User
 from approvals import asking
 from approvals import signals as own
-from approvals.escalation import pausing
+from approvals.escalation import acknowledging, pausing
 from approvals.learning import autonomy, planting
 from approvals.models import Approval
 from approvals.notify import facts
@@ -83,3 +83,9 @@ def take_back_what_was_not_earned(sender: object, approval_id: UUID, state: str,
     """An act was found wrong: if its agent does such acts more freely than its release says, that may end now."""
     if state in autonomy.WRONG:
         autonomy.review(approval_id)
+
+
+@receiver(own.approval_claimed)
+def claiming_acknowledges(sender: object, approval_id: UUID, **_: object) -> None:
+    """Whoever claims a question has it in hand."""
+    acknowledging.note_claim(approval_id)

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from approvals import claim_views, views
+from approvals.escalation import views as escalation
 from approvals.learning import autonomy_views as earned
 from approvals.learning import calibration_views as calibrating
 from approvals.learning import views as learning
@@ -21,12 +22,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("calibration/<slug:slug>/", calibrating.agent_calibration, name="agent-calibration"),
     path("calibration/<slug:slug>/threshold/", calibrating.threshold, name="threshold"),
     path("reviewers/", learning.reviewers, name="reviewers"),
+    path("escalation/", escalation.policies, name="escalation"),
+    path("escalation/<slug:team>/", escalation.policy, name="escalation-policy"),
+    path("escalation/<slug:team>/policy/", escalation.publish_policy, name="escalation-publish"),
+    path("escalation/<slug:team>/calendar/", escalation.publish_calendar, name="calendar-publish"),
     path("labels/", learning.labels, name="labels"),
     path("labels.jsonl", learning.labels_jsonl, name="labels-jsonl"),
     path("step/<uuid:run_id>/<int:seq>/", views.step, name="step"),
     path("samples/", samples.samples, name="samples"),
     path("samples/<slug:slug>/", samples.rate, name="sample-rate"),
     path("<uuid:approval_id>/", views.approval, name="approval"),
+    path("<uuid:approval_id>/acknowledgement/", escalation.acknowledgement, name="acknowledgement"),
     path("<uuid:approval_id>/claim/", claim_views.claim, name="claim"),
     path("<uuid:approval_id>/claim/release/", claim_views.release, name="release"),
     path("<uuid:approval_id>/decision/", views.decision, name="decision"),

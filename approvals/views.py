@@ -17,6 +17,7 @@ from agents.people import proving
 from approvals import forms, queue
 from approvals import question as questions
 from approvals.decisions import decide
+from approvals.escalation import acknowledging
 from approvals.learning import looks
 from approvals.models import SLO, Approval
 from approvals.queue import Filters
@@ -58,6 +59,8 @@ def approvals(request: PersonRequest) -> HttpResponse:
         return render(request, "approvals/approvals.html#queue", context)
     if selected:
         approval = get_object_or_404(questions.whole(request.actor), pk=selected)
+        if context["chosen"]:
+            acknowledging.note(approval, by=request.actor)
         context |= _shown(approval, request.actor, place=INBOX, carried=filters.as_query)
     part = "#inbox" if request.htmx.target == "inbox" else ""
     return render(request, f"approvals/approvals.html{part}", context | _around(request.actor, filters))
@@ -67,8 +70,10 @@ def approvals(request: PersonRequest) -> HttpResponse:
 def approval(request: PersonRequest, approval_id: UUID) -> HttpResponse:
     """One question on a page of its own, or as the fragment that another page shows."""
     found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
-    context = _shown(found, request.actor, **place_of(request.GET))
     part = "#question" if (request.htmx.target or "").startswith("question-") else ""
+    if not part:  # a page that renews itself is not somebody who looks
+        acknowledging.note(found, by=request.actor)
+    context = _shown(found, request.actor, **place_of(request.GET))
     return render(request, f"approvals/approval.html{part}", context)
 
 

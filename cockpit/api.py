@@ -33,6 +33,7 @@ from agents.runs import override_api as overrides
 from agents.runs.api import freezes, runs
 from approvals.api import router as approvals
 from approvals.claiming_api import router as claims
+from approvals.escalation.api import router as acknowledgements
 from approvals.learning import api as learning
 from approvals.notify.api import router as endpoints
 from approvals.outside.api import router as gate
@@ -302,7 +303,7 @@ for _prefix, _routers in {
     "/endpoints": [endpoints],
     "/gate": [gate, gate_stream],
     "/labels": [learning.labels],
-    "/approvals": [approvals, claims, learning.plants],
+    "/approvals": [approvals, claims, acknowledgements, learning.plants],
     "/costs": [costs],
     "/audit": [audit],
 }.items():

@@ -66,6 +66,9 @@ WORDS = {
     "name": "Night desk",
     "kind": "email",
     "address": "night@example.com",
+    "targets1": "role:reviewer",
+    "open": "always",
+    "zone": "UTC",
 }
 BODIES = {  # the API refuses what it does not know, and says so before it looks for anything
     "api/v1/runs": {"agent": "till", "objective": "Look at the ticket."},
@@ -78,6 +81,7 @@ BODIES = {  # the API refuses what it does not know, and says so before it looks
     "api/v1/endpoints/<endpoint_id>/test": {},
     "api/v1/gate": {"agent": "till", "tool": "refund"},
     "api/v1/approvals/<approval_id>/plant": {"arguments": {"order": "9", "amount": "9.00"}, "wrong": "No such order."},
+    "api/v1/approvals/<approval_id>/acknowledgement": {},
     "api/v1/approvals/<approval_id>/decision": {"answer": "approve", "reason": "The photo shows it."},
 }
 
@@ -143,6 +147,7 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
     link = links.to(approval.pk, at=timezone.now())
     return {
         **names,
+        "team": till.team.slug,
         "factor_id": showing.app_of(olga),
         "endpoint_id": hook.pk,
         "token": link.removesuffix("/").rpartition("/")[2],
@@ -255,6 +260,7 @@ LISTS = {
     "run": "/runs/{run_id}/",
     "approvals": "/approvals/",
     "approval": "/approvals/{approval_id}/",
+    "escalation": "/approvals/escalation/",
     "labels": "/approvals/labels/",
     "calibration": "/approvals/calibration/",
     "agent calibration": "/approvals/calibration/till/",

@@ -56,8 +56,8 @@ def _expire(keys: Sequence[UUID], why: str) -> int:
     rows = list(found.order_by("pk").select_for_update(of=("self",), skip_locked=True))
     over = [one for one in rows if (_is_climbed(one, at) if why == SILENT else _is_past(one, at))]
     places = {(one.run_id, one.seq): one for one in over}
-    answers = {place: _answer(one, why) for place, one in places.items()}
-    taken = holds.answer_many(answers) if answers else set()
+    answers = {place: _answer(one, why) for place, one in places.items() if one.is_waited_for}
+    taken = (holds.answer_many(answers) if answers else set()) | (places.keys() - answers.keys())
     ended = [one for place, one in places.items() if place in taken]
     _close(ended, why, at)
     return len(ended)

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents.models import Run
+from approvals import signals
 from approvals.escalation import ladder as ladders
 from approvals.escalation.clocks import Clock, Interval
 from approvals.escalation.ladder import Ladder, Position
@@ -35,9 +36,11 @@ def stop(run_id: UUID) -> None:
     at = timezone.now()
     running = Approval.objects.filter(run_id=run_id, state=Approval.State.OPEN, stopped_at__isnull=True)
     freezing = running.filter(ladder__when_paused="freeze").order_by("pk").select_for_update(of=("self",))
-    if keys := list(freezing.values_list("pk", flat=True)):
+    found = list(freezing.only("pk", "run_id", "agent_id", "team_id", "seq"))
+    if keys := [one.pk for one in found]:
         ApprovalClock.objects.filter(approval__in=keys, stopped_at=None).update(stopped_at=at, why=PAUSED)
         Approval.objects.filter(pk__in=keys).update(stopped_at=at)
+    _tell(found)
 
 
 @transaction.atomic
@@ -54,6 +57,13 @@ def go_on(run_id: UUID) -> None:
         one.stopped_at = None
         recompute(one, intervals[one.pk])
     Approval.objects.bulk_update(found, ["stopped_at", "due_at", "next_due_at"])
+    _tell(found)
+
+
+def _tell(found: Iterable[Approval]) -> None:
+    for one in found:
+        about = {"approval_id": one.pk, "run_id": one.run_id, "agent_id": one.agent_id, "team_id": one.team_id}
+        signals.approval_turned.send(Approval, **about, seq=one.seq)
 
 
 def intervals_of(approvals: Iterable[Approval]) -> dict[UUID, list[Interval]]:

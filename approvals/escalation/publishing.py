@@ -16,6 +16,7 @@ from approvals.escalation import written
 from approvals.escalation.ladder import Json
 from approvals.escalation.models import BusinessCalendar, EscalationPolicy, Published
 
+BUILT_IN = "built in"
 EVERYWHERE = audit.Subject("team", "", "every team")
 
 
@@ -32,6 +33,13 @@ def publish_policy(given: Json, *, by: User | None) -> EscalationPolicy:
     return found
 
 
+def checked_policy(given: Json) -> Json:
+    """The content that would be published; nothing is."""
+    _, content = written.policy(given)
+    _require_people(content)
+    return content
+
+
 def publish_calendar(given: Json, *, by: User | None) -> BusinessCalendar:
     """Check a calendar and let it count its team's hours; likewise."""
     slug, content = written.calendar(given)
@@ -44,13 +52,22 @@ def publish_calendar(given: Json, *, by: User | None) -> BusinessCalendar:
 def policy_of(team_id: UUID | None) -> tuple[str, Json]:
     """The name and content of the policy that holds for a team; until one is published, the one that is built in."""
     row = EscalationPolicy.objects.for_team(team_id).select_related("team").first()
-    return (str(row), row.content) if row else ("built in", written.DEFAULT)
+    return (str(row), row.content) if row else (BUILT_IN, written.DEFAULT)
 
 
 def calendar_of(team_id: UUID | None) -> Json | None:
     """The hours of a team; None where every moment counts."""
     content: Json | None = BusinessCalendar.objects.for_team(team_id).values_list("content", flat=True).first()
     return content
+
+
+def governing(team_ids: Iterable[UUID]) -> dict[UUID, tuple[str, Json, Json | None]]:
+    """What holds for each of many teams, in two queries: the policy's name and content, and the hours."""
+    rows = EscalationPolicy.objects.in_force().select_related("team")
+    policies = {row.team_id: (str(row), row.content) for row in rows}
+    hours = dict(BusinessCalendar.objects.in_force().values_list("team_id", "content"))
+    fallback = policies.get(None, (BUILT_IN, written.DEFAULT))
+    return {one: (*policies.get(one, fallback), hours.get(one, hours.get(None))) for one in team_ids}
 
 
 def may_publish(by: User, team: Team | None) -> bool:

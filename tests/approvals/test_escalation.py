@@ -21,30 +21,7 @@ from approvals.escalation.ladder import Ladder
 from approvals.models import Approval, ApprovalClock, Decision, Escalation, EscalationPolicy
 from tests import factories
 from tests.approvals import questions
-
-MINUTE = timedelta(minutes=1)
-LEVELS = [
-    {"level": "L1", "targets": ["rhea"], "minutes": 10, "when": "not_acknowledged", "channels": ["in_app"]},
-    {"level": "L2", "targets": ["role:operator"], "minutes": 20, "channels": ["email", "slack"]},
-]
-
-
-def policy(team: Team, **fields: Any) -> EscalationPolicy:
-    """Rhea for ten minutes, then whoever operates for twenty."""
-    return publishing.publish_policy({"team": team.slug, "levels": LEVELS, **fields}, by=None)
-
-
-def let_pass(approval: Approval, minutes: float) -> None:
-    """As if it had been asked, and everything since had happened, so much earlier."""
-    back = minutes * MINUTE
-    row = Approval.objects.get(pk=approval.pk)
-    moments = ("requested_at", "due_at", "rung_at", "next_due_at", "acknowledged_at", "stopped_at")
-    moved = {name: getattr(row, name) - back for name in moments if getattr(row, name)}
-    Approval.objects.filter(pk=approval.pk).update(**moved)
-    for one in ApprovalClock.objects.filter(approval=approval):
-        one.started_at -= back
-        one.stopped_at = one.stopped_at and one.stopped_at - back
-        one.save()
+from tests.approvals.clockwork import LEVELS, MINUTE, let_pass, now, policy
 
 
 @pytest.fixture
@@ -65,11 +42,6 @@ def approval(team: Team, rhea: User, olga: User) -> Approval:
     """May the agent refund €184? By the policy above."""
     policy(team)
     return questions.held()
-
-
-def now(approval: Approval) -> Approval:
-    """As the database has it."""
-    return Approval.objects.get(pk=approval.pk)
 
 
 def test_a_question_opens_with_its_ladder_and_a_running_clock(approval: Approval) -> None:

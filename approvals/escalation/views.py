@@ -1,0 +1,103 @@
+"""The post that acknowledges a question, and the pages on which a team's policy and hours are read and changed."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from agents.models import Permission, Team, User
+from approvals import question as questions
+from approvals.escalation import acknowledging, forms, publishing, reading
+from approvals.escalation import ladder as ladders
+from approvals.escalation.models import BusinessCalendar, EscalationPolicy
+from approvals.models import SLO
+from approvals.views import PersonRequest, place_of, stayed
+
+
+@require_POST
+def acknowledgement(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
+    """Say that one looks at it."""
+    found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
+    acknowledging.acknowledge(found, by=request.actor)
+    again = get_object_or_404(questions.whole(request.actor), pk=approval_id)
+    return stayed(request, again, place_of(request.POST))
+
+
+@require_safe
+def policies(request: PersonRequest) -> HttpResponse:
+    """What holds for each of one's teams: who would be asked now, and when."""
+    teams = _teams(request.actor)
+    governing = publishing.governing(team.pk for team in teams)
+    rows = [{"team": team, **_shown(*governing[team.pk])} for team in teams]
+    return render(request, "approvals/escalation/policies.html", {"rows": rows, "now": timezone.now()})
+
+
+@require_safe
+def policy(request: PersonRequest, team: str) -> HttpResponse:
+    """One team's policy and hours, with the forms that change them where one may."""
+    return render(request, "approvals/escalation/policy.html", _page(_team(request.actor, team), request.actor))
+
+
+@require_POST
+def publish_policy(request: PersonRequest, team: str) -> HttpResponse:
+    """Publish what the form says, or show what it would do."""
+    found = _team(request.actor, team)
+    given = forms.policy(request.POST, found.slug)
+    if "preview" in request.POST:
+        return render(request, "approvals/escalation/policy.html", _page(found, request.actor, given=given))
+    publishing.publish_policy(given, by=request.actor)
+    return redirect("approvals:escalation-policy", found.slug)
+
+
+@require_POST
+def publish_calendar(request: PersonRequest, team: str) -> HttpResponse:
+    """Publish the hours that the form says."""
+    found = _team(request.actor, team)
+    publishing.publish_calendar(forms.calendar(request.POST, found.slug), by=request.actor)
+    return redirect("approvals:escalation-policy", found.slug)
+
+
+def _teams(user: User) -> list[Team]:
+    everywhere, teams = user.places(Permission.SEE)
+    rows = Team.objects.order_by("name", "slug")
+    return list(rows if everywhere else rows.filter(pk__in=teams))
+
+
+def _team(user: User, slug: str) -> Team:
+    found = next((team for team in _teams(user) if team.slug == slug), None)
+    if found is None:
+        raise Http404
+    return found
+
+
+def _shown(name: str, content: ladders.Json, calendar: ladders.Json | None) -> dict[str, Any]:
+    return {"name": name, "content": content, "calendar": calendar, "steps": _steps(name, content, calendar)}
+
+
+def _steps(name: str, content: ladders.Json, calendar: ladders.Json | None) -> list[reading.Step]:
+    frozen = ladders.freeze(content, name=name, calendar=calendar, within=SLO, level=1, holds=False)
+    return reading.preview(frozen, at=timezone.now())
+
+
+def _page(team: Team, user: User, *, given: ladders.Json | None = None) -> dict[str, Any]:
+    """What the page shows; `given` is a policy that was only tried."""
+    governing = _shown(*publishing.governing([team.pk])[team.pk])
+    tried = publishing.checked_policy(given) if given else None
+    content = tried or governing["content"]
+    steps = _steps("as written here", tried, governing["calendar"]) if tried else governing["steps"]
+    history = EscalationPolicy.objects.filter(team=team).select_related("published_by").order_by("-version")[:10]
+    return {
+        "team": team,
+        **governing,
+        "steps": steps,
+        "is_tried": tried is not None,
+        "form": forms.shown_policy(content),
+        "hours": forms.shown_calendar(governing["calendar"]),
+        "history": history,
+        "own_hours": BusinessCalendar.objects.in_force().filter(team=team).first(),
+        "may_publish": publishing.may_publish(user, team),
+        "now": timezone.now(),
+    }
