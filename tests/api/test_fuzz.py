@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import Case
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from agents.models import Agent, Run
+from agents.models import Agent, Run, Team
 from approvals.models import Approval
+from approvals.notify.models import Endpoint
 from tests.api import stage
 from tests.approvals import questions
 
@@ -42,6 +43,13 @@ def approval(run: Run) -> Approval:
     return questions.held(run)
 
 
+@pytest.fixture
+def endpoint(team: Team) -> Endpoint:
+    """Where the team hears of its approvals, too."""
+    made: Endpoint = Endpoint.objects.create(team=team, name="Desk", kind="email", address="desk@example.com")
+    return made
+
+
 @schema.parametrize()
 @settings(
     max_examples=8,
@@ -51,8 +59,11 @@ def approval(run: Run) -> Approval:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_any_request_is_answered_as_described(case: "Case[Any]", admin: dict[str, str], approval: Approval) -> None:
+def test_any_request_is_answered_as_described(
+    case: "Case[Any]", admin: dict[str, str], approval: Approval, endpoint: Endpoint
+) -> None:
     there_is = {"run_id": str(approval.run_id), "slug": "desk", "approval_id": str(approval.pk)}
+    there_is["endpoint_id"] = str(endpoint.pk)
     for name, made_up in (case.path_parameters or {}).items():
         if name == "slug" or UUID_FORM.fullmatch(str(made_up)):
             case.path_parameters[name] = there_is[name]
