@@ -43,6 +43,7 @@ def reliability(found: Calibration, *, threshold: float | None) -> Json:
         data.append(_line(f"Threshold {threshold:g}", [_percent(threshold)] * 2, [0, 100], "solid"))
     layout = {
         "showlegend": True,
+        "legend": {"y": 1, "yanchor": "bottom"},
         "xaxis": {"range": [0, 100], "tickvals": MIDDLES, "ticktext": WORDS, "title": {"text": "it said"}},
         "yaxis": {"range": [0, 105], "ticksuffix": " %", "title": {"text": "it was right"}},
         "hovermode": "closest",

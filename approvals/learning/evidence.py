@@ -62,15 +62,23 @@ def requirements(seen: Evidence, wanted: Earning) -> list[Requirement]:
     """Evidence held to what the milder tier takes. A pure function."""
     share = seen.judged.value
     low, high = seen.judged.interval
-    told = "nothing judged" if share is None else f"{share:.2%} (95 %: {low:.2%} to {high:.2%}, n = {seen.judged.of:,})"
+    told = (
+        "nothing judged"
+        if share is None
+        else f"{_said(share)} (95 %: {_said(low)} to {_said(high)}, n = {seen.judged.of:,})"
+    )
     return [
         Requirement("Runs", f"at least {wanted.runs:,}", f"{seen.runs:,}", seen.runs >= wanted.runs),
-        Requirement("Right", f"at least {wanted.right:.2%}", told, share is not None and share >= wanted.right),
+        Requirement("Right", f"at least {_said(wanted.right)}", told, share is not None and share >= wanted.right),
         Requirement(
             "Violations", f"at most {wanted.violations}", f"{seen.violations:,}", seen.violations <= wanted.violations
         ),
         Requirement("Days", f"at least {wanted.days}", f"{seen.days:.1f}", seen.days >= wanted.days),
     ]
+
+
+def _said(share: float) -> str:
+    return f"{100 * share:.2f}\N{NO-BREAK SPACE}%"
 
 
 def floored(seen: Evidence, *, mildest: int, never: Sequence[str]) -> str:
@@ -95,9 +103,9 @@ def drifted(seen: Evidence, allowed: Drifting) -> str:
         return f"{seen.violations:,} violation{'s' * (seen.violations != 1)} since it was earned."
     share = seen.judged.value
     if share is not None and seen.judged.of >= allowed.enough and share < allowed.right:
-        return f"Right in {share:.2%} of {seen.judged.of:,} acts; below {allowed.right:.2%} it is lost."
+        return f"Right in {_said(share)} of {seen.judged.of:,} acts; below {_said(allowed.right)} it is lost."
     if seen.error is not None and seen.said >= allowed.enough and seen.error > allowed.calibration_error:
-        error, most = f"{seen.error:.2%}", f"{allowed.calibration_error:.2%}"
+        error, most = _said(seen.error), _said(allowed.calibration_error)
         return f"Its calibration error is {error} in {seen.said:,} acts; above {most} it is lost."
     return ""
 

@@ -233,7 +233,7 @@ def test_drift_ends_it_at_the_next_tick(earned: Autonomy, rhea: User) -> None:
     decided.judged(earned.agent, [(0.95, "edited")] * 3, by=rhea, tool=GIFT, ago=timedelta(0), tier=2)
     assert (autonomy.watch(), autonomy.watch()) == (1, 0)
     earned.refresh_from_db()
-    assert earned.ended_because.startswith("Right in 75.00% of 12 acts")
+    assert earned.ended_because.startswith("Right in 75.00\N{NO-BREAK SPACE}% of 12 acts")
 
 
 def test_people_take_it_away_and_say_why(earned: Autonomy, olga: User, max_: User, client: Client) -> None:
