@@ -7,6 +7,7 @@ from approvals.escalation import views as escalation
 from approvals.learning import autonomy_views as earned
 from approvals.learning import calibration_views as calibrating
 from approvals.learning import views as learning
+from approvals.outside import views as outside
 from approvals.sampling import views as samples
 
 app_name = "approvals"
@@ -26,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("escalation/<slug:team>/", escalation.policy, name="escalation-policy"),
     path("escalation/<slug:team>/policy/", escalation.publish_policy, name="escalation-publish"),
     path("escalation/<slug:team>/calendar/", escalation.publish_calendar, name="calendar-publish"),
+    path("asked/<slug:slug>/", outside.asked, name="agent-asked"),
     path("labels/", learning.labels, name="labels"),
     path("labels.jsonl", learning.labels_jsonl, name="labels-jsonl"),
     path("step/<uuid:run_id>/<int:seq>/", views.step, name="step"),

@@ -18,6 +18,7 @@ from django_htmx.http import trigger_client_event
 from agents.keyset import cut
 from agents.models import Agent, Permission, Release, Team, Tool, ToolGrant, User
 from agents.registry import earning
+from agents.registry.outside import OUTSIDE
 from agents.runs import finding, fleet, interventions, overridden
 from agents.runs.programs.recorded import PROVIDER as RECORDED
 from agents.runs.views import Request, fragment, steering
@@ -110,7 +111,7 @@ def _page(request: Request, found: Agent) -> dict[str, Any]:
         "overridden": overridden.rows(found),
         "overrides_url": reverse("agents:agent-overrides", args=[found.slug]),
         **overridden.may(found, request.actor),
-        "may_start": request.actor.may(Permission.START, found.team_id) and not _follows_recordings(found),
+        "may_start": request.actor.may(Permission.START, found.team_id) and not _is_driven_elsewhere(found),
         "why_not": "" if may else f"Freezing takes the role operator in {found.team}.",
         "draining": interventions.draining(found) if found.frozen_at else 0,
         "sentence": escalates(found),
@@ -131,8 +132,12 @@ def _releases(found: Agent) -> QuerySet[Release]:
     return shown.order_by("-published_at")[:10]
 
 
-def _follows_recordings(found: Agent) -> bool:
-    return found.release is not None and any(model.get("provider") == RECORDED for model in found.release.chain)
+def _is_driven_elsewhere(found: Agent) -> bool:
+    """Whether nobody starts a run of it: it follows recordings, or its runs begin at the gate."""
+    if found.release is None:
+        return False
+    is_recorded = any(model.get("provider") == RECORDED for model in found.release.chain)
+    return is_recorded or found.release.program == OUTSIDE
 
 
 def granted(found: Agent) -> list[dict[str, Any]]:

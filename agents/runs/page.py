@@ -59,7 +59,9 @@ def permissions(run: Run, actor: User) -> dict[str, Any]:
         "why_not": "" if may else f"Steering takes the role operator in {run.team}.",
         "overrides_url": reverse("agents:run-overrides", args=[run.pk]),
         **overridden.may(run, actor),
-        "may_repeat": actor.may(Permission.START, run.team_id) and not is_recorded(run),
+        "may_repeat": actor.may(Permission.START, run.team_id)
+        and not is_recorded(run)
+        and run.queue != Run.Queue.OUTSIDE,
     }
 
 

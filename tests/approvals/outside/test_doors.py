@@ -92,6 +92,28 @@ def test_the_stream_tells_that_it_is_held_and_then_what_became_of_it(program: Ca
     assert "Rejected by rhea: No." in last
 
 
+def test_the_page_of_the_agent_tells_what_it_asked_lately(program: Caller, rhea: User, olga: User) -> None:
+    client = Client()
+    client.force_login(olga)
+    panel = reverse("approvals:agent-asked", args=["triage"])
+    assert "It has not asked yet" in client.get(panel).content.decode()
+    held = program.post("/gate", CALL)["approval"]["id"]
+    program.post("/gate", {**CALL, "tool": "lookup", "arguments": {"order": "<b>4711</b>"}})
+    questions.settle(Approval.objects.get(), by=rhea, answer="reject", reason="Paid back already.")
+    program.post("/gate", {**CALL, "approval": held})
+    text = client.get(panel).content.decode()
+    for words in ("Refund 184 of order 4711", "held", "denied", "allowed", "Rejected by rhea", "it may do this alone"):
+        assert words in text
+    assert reverse("approvals:approval", args=[held]) in text
+    assert "&lt;b&gt;4711" in text
+    page = client.get(reverse("agents:agent", args=["triage"])).content.decode()
+    assert panel in page
+    assert "New run of triage" not in page
+    log = client.get("/audit/").content.decode()
+    assert "gate.denied" in log
+    assert "gate.allowed" in log
+
+
 def test_people_read_it_like_any_other_question(program: Caller, rhea: User, triage: Agent) -> None:
     held = program.post("/gate", CALL)["approval"]["id"]
     client = Client()
