@@ -160,6 +160,7 @@ class DecisionIn(Body):
     arguments: dict[str, Any] | None = None
     outcome: Any = None
     digest: str = ""
+    for_run: bool = False
     request_id: UUID | None = None
 
 
@@ -200,6 +201,7 @@ def decide_approval(request: ActorRequest, approval_id: UUID, body: DecisionIn) 
         arguments=body.arguments,
         outcome=body.outcome,
         digest=body.digest,
+        for_run=body.for_run,
     )
     return whole([visible(request.actor, approval_id)])[0]
 

@@ -17,6 +17,7 @@ from agents.models import AuditEntry, User
 from agents.runs import holds
 from approvals import asking, claiming, duties, editing, integrity, replying, signals, voting
 from approvals.models import Approval, Decision
+from approvals.run_grants import bounds, grants
 
 BECOMES = {
     Decision.Answer.APPROVE: (Approval.State.APPROVED, "approved"),
@@ -40,7 +41,9 @@ class Given:
     arguments: Json | None = None
     outcome: Any = None
     digest: str = ""
+    for_run: bool = False
     bound: Json | None = None
+    records: list[Json] | None = None
 
 
 def decide(
@@ -54,21 +57,25 @@ def decide(
     arguments: Json | None = None,
     outcome: Any = None,
     digest: str = "",
+    for_run: bool = False,
 ) -> Decision:
     """Answer an open question; with the last vote it takes, the run goes on in the same transaction. The same request
     id is the same decision.
 
     `code` (a `Decision.Code`) comes with *reject*, `arguments` with *edit*, `outcome` (any JSON) with *outcome*;
-    `digest` is of the act that was seen. Raises `Invalid`, `Forbidden` or `Conflict`; the last two are kept in the
-    audit log, which is why no transaction around this may undo it.
+    `digest` is of the act that was seen; `for_run` lets the same through for the rest of the run. Raises `Invalid`,
+    `Forbidden` or `Conflict`; the last two are kept in the audit log, which is why no transaction around this may undo
+    it.
     """
-    given = Given(by, answer, reason.strip(), code, arguments, outcome, digest)
+    given = Given(by, answer, reason.strip(), code, arguments, outcome, digest, for_run)
     try:
         given = _prepared(approval, given)
         with transaction.atomic(durable=True):
             (made,) = _decide({approval.pk: request_id}, given)
             if isinstance(made, errors.DomainError):
                 raise made
+            if given.records is not None:
+                grants.give(approval, made, given.records)
             return made
     except (errors.Forbidden, errors.Conflict) as error:
         audit.append([_attempt(approval, given, error, request_id)])
@@ -76,13 +83,22 @@ def decide(
 
 
 def _prepared(approval: Approval, given: Given) -> Given:
-    """An edit is checked before anything is locked: tools and gates are asked about it. Not for whoever may not decide
-    anyway, nor about what is closed: they are told that, further on."""
-    is_edit = given.answer == Decision.Answer.EDIT and given.answer in approval.answers
-    if not is_edit or not approval.is_open or duties.refusal(given.by, approval):
+    """What tools and gates are asked about is checked before anything is locked: an edit, and what the same would be
+    for the rest of the run. Not for whoever may not decide anyway, nor about what is closed: they are told that,
+    further on."""
+    if given.for_run and given.answer not in voting.VOTES:
+        raise errors.Invalid("`for_run` comes with the answers approve and edit only.", field="for_run")
+    is_vote = given.answer in voting.VOTES and given.answer in approval.answers
+    if not is_vote or not approval.is_open or duties.refusal(given.by, approval):
         return given
-    arguments, bound = editing.checked(approval, given.arguments)
-    return replace(given, arguments=arguments, bound=bound)
+    if given.answer == Decision.Answer.EDIT:
+        arguments, bound = editing.checked(approval, given.arguments)
+        given = replace(given, arguments=arguments, bound=bound)
+    if not given.for_run:
+        return given
+    return replace(
+        given, records=bounds.of(approval, approval.arguments if given.arguments is None else given.arguments)
+    )
 
 
 @transaction.atomic

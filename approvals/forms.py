@@ -22,6 +22,7 @@ class Given(TypedDict):
     arguments: Json | None
     outcome: Any
     digest: str
+    for_run: bool
 
 
 def read(posted: QueryDict, approval: Approval) -> Given:
@@ -37,6 +38,7 @@ def read(posted: QueryDict, approval: Approval) -> Given:
         "arguments": _arguments(posted, approval) if answer == Decision.Answer.EDIT else None,
         "outcome": _outcome(posted, approval) if answer == Decision.Answer.OUTCOME else None,
         "digest": posted.get("digest", ""),
+        "for_run": "for_run" in posted and answer in (Decision.Answer.APPROVE, Decision.Answer.EDIT),
     }
 
 

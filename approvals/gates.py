@@ -8,6 +8,7 @@ from agents.contracts import ALLOW, Action, Stance, Tier, Verdict
 from agents.runs import windows
 from agents.tools.people import ASK_PERSON
 from approvals import integrity
+from approvals.run_grants import grants
 
 NAME, UNSURE, WINDOW = "tier", "confidence", "window"
 QUESTION = "question"
@@ -40,6 +41,8 @@ class TierGate:
 
     def admit(self, action: Action) -> None:
         """Refuse what needs a person and has none, or has one who agreed to something else."""
+        if grants.use(action):
+            return
         if action.answer is not None or needs_person(action):
             integrity.require_valid_decision(action)
 

@@ -31,6 +31,8 @@ from approvals.outside.models import OutsideCall as OutsideCall
 from approvals.outside.models import OutsideSession as OutsideSession
 from approvals.policies.models import PolicyDifference as PolicyDifference
 from approvals.policies.models import PolicySet as PolicySet
+from approvals.run_grants.models import RunGrant as RunGrant
+from approvals.run_grants.models import RunGrantUse as RunGrantUse
 
 SLO = timedelta(minutes=15)
 """How long a question may wait before it is late. Lateness is shown; it never decides anything."""

@@ -23,6 +23,7 @@ from approvals.fields import Field
 from approvals.learning import calibration
 from approvals.learning.calibration import TrackRecord
 from approvals.models import Approval, Decision
+from approvals.run_grants import bounds
 
 STORY_STEPS = 6
 HINTS = {
@@ -112,6 +113,11 @@ class Question:
     def fields(self) -> list[Field]:
         """The arguments to edit, a field each."""
         return fields.of(editing.form_of(self.approval, self.asked), self.asked)
+
+    @property
+    def may_grant(self) -> bool:
+        """Whether the same may be let through for the rest of the run."""
+        return not bounds.refusal(self.approval)
 
     @property
     def codes(self) -> list[tuple[str, str]]:

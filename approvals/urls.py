@@ -8,6 +8,7 @@ from approvals.learning import autonomy_views as earned
 from approvals.learning import calibration_views as calibrating
 from approvals.learning import views as learning
 from approvals.outside import views as outside
+from approvals.run_grants import views as run_grants
 from approvals.sampling import views as samples
 
 app_name = "approvals"
@@ -30,6 +31,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("asked/<slug:slug>/", outside.asked, name="agent-asked"),
     path("labels/", learning.labels, name="labels"),
     path("labels.jsonl", learning.labels_jsonl, name="labels-jsonl"),
+    path("run/<uuid:run_id>/grants/", run_grants.of_run, name="run-grants"),
+    path("run/grants/<uuid:grant_id>/revocation/", run_grants.revocation, name="run-grant-revocation"),
     path("step/<uuid:run_id>/<int:seq>/", views.step, name="step"),
     path("samples/", samples.samples, name="samples"),
     path("samples/<slug:slug>/", samples.rate, name="sample-rate"),

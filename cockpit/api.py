@@ -37,6 +37,7 @@ from approvals.escalation.api import router as acknowledgements
 from approvals.learning import api as learning
 from approvals.notify.api import router as endpoints
 from approvals.outside.api import router as gate
+from approvals.run_grants.api import router as run_grants
 from cockpit import refusals
 from cockpit.fleet_api import router as fleet
 from cockpit.gate_stream import router as gate_stream
@@ -304,6 +305,7 @@ for _prefix, _routers in {
     "/gate": [gate, gate_stream],
     "/labels": [learning.labels],
     "/approvals": [approvals, claims, acknowledgements, learning.plants],
+    "/run-grants": [run_grants],
     "/costs": [costs],
     "/audit": [audit],
 }.items():

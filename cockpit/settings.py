@@ -61,6 +61,8 @@ MIDDLEWARE = [
 AGENT_GATES = ["approvals.gates.TierGate", "finops.gates.PriceGate", "approvals.policies.gate.PolicyGate"]
 # For how long a person can let an act through, and for how long it may then still happen, where no gate says it.
 APPROVAL_HOURS = float(setting("COCKPIT_APPROVAL_HOURS", "24"))
+# Who says of an act that gates hold whether a person has let it through ahead.
+AGENT_WAIVER = "approvals.run_grants.grants.waives"
 AGENT_PRICER = "finops.pricing.price"
 # Names of tools are taken once: the demo's are declared only where the demo is.
 DEMO = switch("COCKPIT_DEMO", default=bool(_running.get("demo")))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -22,7 +23,7 @@ from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Autonomy, Role, Run, Team, User
 from approvals.learning.models import Proposal
-from approvals.models import Approval, Endpoint
+from approvals.models import Approval, Decision, Endpoint, RunGrant
 from approvals.notify import links, telling
 from tests import factories, showing
 from tests.api import stage
@@ -152,7 +153,18 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
         "endpoint_id": hook.pk,
         "token": link.removesuffix("/").rpartition("/")[2],
         **_autonomy(till, olga),
+        "grant_id": _grant(run, olga),
     }
+
+
+def _grant(run: Run, by: User) -> UUID:
+    """What somebody let through for the rest of a run, with an answer to a question that is closed."""
+    earlier = questions.held(run, seq=9)
+    Approval.objects.filter(pk=earlier.pk).update(state=Approval.State.SUPERSEDED)
+    answer = Decision.objects.create(approval=earlier, by=by, answer="approve", seconds=1, request_id=uuid7())
+    facts = {"tool": earlier.tool, "gates": [], "bound": {}, "records": []}
+    made: RunGrant = RunGrant.objects.create(run=run, team=run.team, decision=answer, by=by, **facts)
+    return made.pk
 
 
 def _autonomy(till: Agent, by: User) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Asking the gates. Which gates, and in which order, is the setting AGENT_GATES; the strictest answer wins."""
 
+from collections.abc import Callable
 from functools import cache
 
 from django.conf import settings
@@ -21,8 +22,22 @@ def pricer() -> Pricer:
     return found
 
 
+@cache
+def waives() -> Callable[[Action, Verdict], bool]:
+    """Who says whether a hold has been answered ahead."""
+    found: Callable[[Action, Verdict], bool] = import_string(settings.AGENT_WAIVER)
+    return found
+
+
 def judge(action: Action) -> Verdict:
-    """Ask every gate; later ones see the facts of earlier ones. A denial names every gate that agreed with it."""
+    """Ask every gate; later ones see the facts of earlier ones. What they hold goes ahead where a person has let it
+    through already, for the rest of the run."""
+    verdict = _strictest(action)
+    return ALLOW if verdict.stance == Stance.HOLD and waives()(action, verdict) else verdict
+
+
+def _strictest(action: Action) -> Verdict:
+    """What the gates say together. A denial names every gate that agreed with it."""
     strictest, agreed = ALLOW, []
     for gate in gates():
         verdict = gate.ask(action)

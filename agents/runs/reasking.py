@@ -18,7 +18,8 @@ GATE = "dispatch"
 
 def ask_again(claim: Claim, step: Planned, moved: errors.Moved) -> None:
     """Hold a step that a person had let through; what gates deny by now is refused."""
-    if compensating.may_have_happened(Step.objects.get(run_id=claim.run_id, seq=step.seq)):
+    stored = Step.objects.filter(run_id=claim.run_id, seq=step.seq).first()
+    if stored is not None and compensating.may_have_happened(stored):
         unknown = f"It may have happened already, and is not tried again without a person: {moved.message}"
         steps.outcome(claim, step, Result("in_doubt", error_class="in_doubt", error=unknown))
         return
@@ -32,4 +33,4 @@ def ask_again(claim: Claim, step: Planned, moved: errors.Moved) -> None:
         verdict = Verdict(Stance.HOLD, GATE, moved.message)
     with steps.database():
         Step.objects.filter(run_id=claim.run_id, seq=step.seq).update(answer=None)
-        steps.hold(claim, [(unanswered, verdict)])
+        steps.hold(claim, [(replace(unanswered, stored=stored is not None), verdict)])
