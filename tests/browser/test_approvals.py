@@ -84,6 +84,17 @@ def test_an_act_is_rejected_with_a_code_by_keys_alone(inbox: Page):
     assert Decision.objects.get().code == "wrong_amount"
 
 
+def test_the_agent_is_asked_back_by_keys_alone(inbox: Page):
+    inbox.keyboard.press("4")
+    expect(inbox.get_by_label("Reason")).to_be_focused()
+    inbox.keyboard.press("Control+Enter")  # the browser asks for the question first
+    expect(inbox.locator(".question h2")).to_have_text("Refund €184.00 to Café Lindenhof")
+    inbox.keyboard.type("Why all of it?")
+    inbox.keyboard.press("Control+Enter")
+    expect(inbox.locator(".question h2")).to_have_text("Send a letter")
+    assert Approval.objects.get(seq=4).closed_because == "Asked back: Why all of it?"
+
+
 def test_what_somebody_else_decides_is_seen_at_once_and_a_late_click_is_told(inbox: Page):
     approval = Approval.objects.get(seq=4)
     teo = factories.person("teo", "reviewer", of=approval.team)
