@@ -1,7 +1,5 @@
 """Django's handle on the app `agents`."""
 
-# mypy: disable-error-code="import-untyped"
-# Its plugin reads every installed app from here, and allauth has no types.
 from django.apps import AppConfig
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
-from allauth.mfa.adapter import DefaultMFAAdapter  # type: ignore[import-untyped]  # it has no types
-from allauth.mfa.models import Authenticator  # type: ignore[import-untyped]  # likewise
-from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes  # type: ignore[import-untyped]  # likewise
-from allauth.mfa.totp.internal import auth as totp  # type: ignore[import-untyped]  # likewise
-from allauth.mfa.webauthn.internal import auth as webauthn  # type: ignore[import-untyped]  # likewise
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal import auth as totp
+from allauth.mfa.webauthn.internal import auth as webauthn
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF

@@ -1,7 +1,5 @@
 """People, teams and tokens: who may see and do what. Every other queryset borrows its `visible_to` from here."""
 
-# mypy: disable-error-code="import-untyped"
-# Its plugin follows the rows of allauth that point here, and allauth has no types.
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 from uuid import UUID
