@@ -16,6 +16,7 @@ from agents.contracts import Answer, Json
 from agents.models import AuditEntry, User
 from agents.runs import holds
 from approvals import asking, claiming, duties, editing, integrity, replying, signals, voting
+from approvals.bulk import fitness
 from approvals.models import Approval, Decision
 from approvals.run_grants import bounds, grants
 
@@ -44,6 +45,7 @@ class Given:
     for_run: bool = False
     bound: Json | None = None
     records: list[Json] | None = None
+    together: bool = False
 
 
 def decide(
@@ -110,6 +112,7 @@ def decide_many(asked: Mapping[UUID, UUID], given: Given) -> Sequence[Decision |
     """
     if given.answer == Decision.Answer.EDIT:
         raise errors.Invalid("Arguments are edited in one question at a time.", field="answer")
+    given = replace(given, together=True)
     made = _decide(asked, given)
     left = [(pk, one) for pk, one in zip(asked, made, strict=True) if isinstance(one, errors.DomainError)]
     approvals = Approval.objects.in_bulk([pk for pk, _ in left])
@@ -163,6 +166,8 @@ def _lock(asked: Collection[UUID]) -> list[Approval]:
 def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) -> Decision:
     """The decision that this answer makes, not stored yet; raises what speaks against it."""
     _require_open(approval)
+    if given.together:
+        fitness.require(approval)
     duties.require_proof(given.by, approval)
     claiming.require_free(given.by, approval)
     chosen, ballot = _checked(approval, given), voting.ballot(approval)

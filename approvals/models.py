@@ -34,6 +34,8 @@ from approvals.policies.models import PolicySet as PolicySet
 from approvals.run_grants.models import RunGrant as RunGrant
 from approvals.run_grants.models import RunGrantUse as RunGrantUse
 
+CLAIMED = Q(state="open", claimed_by__isnull=False)
+FIT = Q(state="open", kind="act", level=1, votes_needed=1, tier__lt=4, zone__in=["green", "yellow"])  # see bulk.fitness
 SLO = timedelta(minutes=15)
 """How long a question may wait before it is late. Lateness is shown; it never decides anything."""
 
@@ -174,6 +176,8 @@ class Approval(models.Model):
     )
     moved = models.JSONField(null=True, help_text="Since a person let it through: what is different now, in words.")
 
+    more: int = 0  # how many others a row of the queue stands for
+
     objects = ApprovalQuerySet.as_manager()
 
     class Meta:
@@ -211,12 +215,8 @@ class Approval(models.Model):
             models.Index(fields=["id"], name="approval_unwatched", condition=Q(state="open", ladder__isnull=True)),
             models.Index(fields=["due_at", "id"], name="approval_queue", condition=Q(state="open")),
             models.Index(fields=["team", "due_at", "id"], name="approval_team_queue", condition=Q(state="open")),
-            models.Index(fields=["team", "alike"], name="approval_alike", condition=Q(state="open")),
-            models.Index(
-                fields=["claimed_by", "due_at", "id"],
-                name="approval_claimed",
-                condition=Q(state="open", claimed_by__isnull=False),
-            ),
+            models.Index(fields=["team", "alike", "due_at", "id"], name="approval_groups", condition=FIT),
+            models.Index(fields=["claimed_by", "due_at", "id"], name="approval_claimed", condition=CLAIMED),
             models.Index(fields=["state", "-id"], name="approval_state"),
             models.Index(fields=["team", "-id"], name="approval_team"),
             models.Index(fields=["agent", "-id"], name="approval_agent"),
@@ -377,9 +377,10 @@ class Decision(models.Model):
         return self.PAST[self.answer]
 
 
+from approvals.bulk.models import BulkDecision as BulkDecision  # noqa: E402  # Django looks for models here
 from approvals.sampling.models import SampleCount, SampleRate  # noqa: E402  # Django looks for models here
 
-__all__ = ["SLO", "Approval", "ApprovalQuerySet", "Decision", "SampleCount", "SampleRate"]
+__all__ = ["FIT", "SLO", "Approval", "ApprovalQuerySet", "Decision", "SampleCount", "SampleRate"]
 
 
 class Solo(models.Model):

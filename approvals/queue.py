@@ -15,6 +15,8 @@ from django.utils import timezone
 from agents import errors
 from agents.keyset import Cut, cut
 from agents.models import User
+from approvals.bulk import grouping
+from approvals.bulk.models import BulkDecision, BulkItem
 from approvals.models import SLO, Approval, ApprovalQuerySet
 
 ALL = "all"
@@ -33,6 +35,7 @@ class Filters:
     kind: str = ""
     agent: str = ""
     claim: str = ""
+    bulk: str = ""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
@@ -48,12 +51,17 @@ class Filters:
         claim = given.get("claim", "")
         if claim not in ("", MINE, FREE):
             raise errors.Invalid(f"`claim` cannot be {claim!r}; it can be {MINE}, {FREE}.", field="claim")
-        return cls(state, kind, given.get("agent", ""), claim)
+        return cls(state, kind, given.get("agent", ""), claim, _job(given.get("bulk", "")))
 
     @property
     def as_query(self) -> str:
         """As they stand in an address."""
         return urlencode({name: value for name, value in asdict(self).items() if value})
+
+    @property
+    def as_words(self) -> str:
+        """As one types them."""
+        return " ".join(f"{name}:{value}" for name, value in asdict(self).items() if value)
 
     @property
     def is_queue(self) -> bool:
@@ -63,7 +71,14 @@ class Filters:
     @property
     def is_narrow(self) -> bool:
         """Whether rows may be hidden by a choice."""
-        return bool(self.state or self.kind or self.agent or self.claim)
+        return bool(self.state or self.kind or self.agent or self.claim or self.bulk)
+
+
+def _job(text: str) -> str:
+    try:
+        return str(UUID(text)) if text else ""
+    except ValueError:
+        raise errors.Invalid("`bulk` is the id of a bulk decision.", field="bulk") from None
 
 
 def select(user: User, filters: Filters) -> ApprovalQuerySet:
@@ -79,12 +94,17 @@ def select(user: User, filters: Filters) -> ApprovalQuerySet:
         found = found.filter(agent__slug=filters.agent)
     if filters.claim:
         found = found.held_by(user) if filters.claim == MINE else found.free_for(user)
+    if filters.bulk:
+        jobs = BulkDecision.objects.visible_to(user).filter(pk=filters.bulk)
+        found = found.filter(bulk_items__bulk__in=jobs, bulk_items__state=BulkItem.State.LEFT)
     return found
 
 
 def page(user: User, filters: Filters, *, limit: int, cursor: str = "") -> Cut[Approval]:
     """One page of the list, with what a row shows."""
     found = select(user, filters).select_related("agent", "claimed_by").defer("arguments", "preview", "bound")
+    if filters.is_queue and not filters.claim and not filters.bulk:
+        return grouping.counted(_cut_by_due(grouping.leaders(found, user), limit=limit, cursor=cursor), user)
     if filters.is_queue:
         return _cut_by_due(found, limit=limit, cursor=cursor)
     return cut(found, key="-id", limit=limit, cursor=cursor)

@@ -14,6 +14,9 @@ approval_voted = Signal()
 samples_drawn = Signal()
 """People are asked about acts that have happened. `approval_ids: list[UUID]`."""
 
+bulk_progressed = Signal()
+"""One answer to many questions came further, or ended. `bulk_id: UUID`."""
+
 approval_claimed = Signal()
 """Somebody took a question, gave it back or ran out of time. `approval_id, run_id, agent_id, team_id: UUID, seq: int`.
 """

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from approvals import claim_views, views
+from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation
 from approvals.learning import autonomy_views as earned
 from approvals.learning import calibration_views as calibrating
@@ -29,6 +30,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("escalation/<slug:team>/policy/", escalation.publish_policy, name="escalation-publish"),
     path("escalation/<slug:team>/calendar/", escalation.publish_calendar, name="calendar-publish"),
     path("asked/<slug:slug>/", outside.asked, name="agent-asked"),
+    path("bulk/new/", bulk.new, name="bulk-new"),
+    path("bulk/", bulk.create, name="bulk-create"),
+    path("bulk/<uuid:bulk_id>/", bulk.job, name="bulk"),
+    path("group/<uuid:approval_id>/", bulk.group, name="group"),
     path("labels/", learning.labels, name="labels"),
     path("labels.jsonl", learning.labels_jsonl, name="labels-jsonl"),
     path("run/<uuid:run_id>/grants/", run_grants.of_run, name="run-grants"),

@@ -16,6 +16,7 @@ from agents.models import Run, User
 from agents.people import proving
 from approvals import forms, queue
 from approvals import question as questions
+from approvals.bulk import views as bulk
 from approvals.decisions import decide
 from approvals.escalation import acknowledging
 from approvals.learning import looks
@@ -52,12 +53,16 @@ def approvals(request: PersonRequest) -> HttpResponse:
     """The inbox: what waits on the left, one question on the right. All that is chosen stands in the address."""
     filters, cursor = Filters.of(request.GET.dict()), request.GET.get("cursor", "")
     page = queue.page(request.actor, filters, limit=ROWS, cursor=cursor)
-    selected = _selected(request.GET.get("selected", ""), page.rows)
+    leader = _leader(request, page.rows)
+    selected = None if leader else _selected(request.GET.get("selected", ""), page.rows)
     listed = {"filters": filters, "rows": page.rows, "next_cursor": page.next_cursor, "cursor": cursor or None}
-    context = {**listed, "selected": selected, "chosen": "selected" in request.GET}
+    chosen = bool({"selected", "group"} & request.GET.keys())
+    context = {**listed, "selected": selected, "leader": leader, "chosen": chosen}
     if request.htmx.target == "queue":
         return render(request, "approvals/approvals.html#queue", context)
-    if selected:
+    if leader:
+        context |= bulk.shown(leader, request.actor)
+    elif selected:
         approval = get_object_or_404(questions.whole(request.actor), pk=selected)
         if context["chosen"]:
             acknowledging.note(approval, by=request.actor)
@@ -104,6 +109,15 @@ def count(request: PersonRequest) -> HttpResponse:
     waiting = queue.waiting_for(request.actor)
     text = "" if not waiting else f"{waiting:,}{'+' * (waiting == queue.MOST_COUNTED)}"
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
+
+def _leader(request: PersonRequest, rows: Sequence[Approval]) -> Approval | None:
+    """Whose group is shown: the one the address names, else the first row's where it stands for several."""
+    if wanted := _selected(request.GET.get("group", ""), ()):
+        seen = Approval.objects.visible_to(request.actor).select_related("agent")
+        found: Approval = get_object_or_404(seen, pk=wanted)
+        return found
+    return rows[0] if rows and rows[0].more and not request.GET.get("selected") else None
 
 
 def _selected(wanted: str, rows: Sequence[Approval]) -> UUID | None:

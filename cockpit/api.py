@@ -32,6 +32,7 @@ from agents.registry.api import router as agents
 from agents.runs import override_api as overrides
 from agents.runs.api import freezes, runs
 from approvals.api import router as approvals
+from approvals.bulk.api import router as bulk
 from approvals.claiming_api import router as claims
 from approvals.escalation.api import router as acknowledgements
 from approvals.learning import api as learning
@@ -304,7 +305,7 @@ for _prefix, _routers in {
     "/endpoints": [endpoints],
     "/gate": [gate, gate_stream],
     "/labels": [learning.labels],
-    "/approvals": [approvals, claims, acknowledgements, learning.plants],
+    "/approvals": [bulk, approvals, claims, acknowledgements, learning.plants],
     "/run-grants": [run_grants],
     "/costs": [costs],
     "/audit": [audit],

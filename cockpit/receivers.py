@@ -88,3 +88,9 @@ def tell_of_notification(sender: object, people: Iterable[UUID], **_: Any) -> No
 def tell_of_endpoint(sender: object, endpoint_id: UUID, **_: Any) -> None:
     """Something was sent there, or it was switched on or off."""
     tell("endpoints", f"endpoint:{endpoint_id}")
+
+
+@receiver(asked.bulk_progressed)
+def tell_of_bulk(sender: object, bulk_id: UUID, **_: Any) -> None:
+    """One answer to many questions came further."""
+    tell("approvals", f"bulk:{bulk_id}")

@@ -13,6 +13,7 @@ from django.db import connection
 from agents.audit import sealing
 from agents.runs import elsewhere, hotpath, interventions, overriding, recovery, rollups, withdrawing
 from approvals import claiming
+from approvals.bulk import jobs
 from approvals.escalation import firing, opening
 from approvals.learning import autonomy
 from approvals.notify import posting
@@ -45,6 +46,7 @@ JOBS = (
     Job("proposals", 600.0, autonomy.consider),
     Job("held calls", 2.0, unused.withdraw),
     Job("idle sessions", 60.0, elsewhere.end_idle),
+    Job("bulk decisions", 5.0, jobs.ring_again),
     Job("rollups", 2.0, rollups.roll_up),
     Job("escalations", 0.5, firing.fire),
     Job("clocks", 5.0, opening.adopt),

@@ -6,6 +6,7 @@ import "./js/requests.js";
 import "./js/rows.js";
 import "./js/answers.js";
 import "./js/passkeys.js";
+import "./js/selection.js";
 import "./js/scrolling.js";
 import "./js/palette.js";
 import "./js/preferences.js";

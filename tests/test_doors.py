@@ -22,6 +22,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Autonomy, Role, Run, Team, User
+from approvals.bulk.models import BulkDecision
 from approvals.learning.models import Proposal
 from approvals.models import Approval, Decision, Endpoint, RunGrant
 from approvals.notify import links, telling
@@ -63,6 +64,7 @@ WORDS = {
     "percent": "12",
     "value": "5",
     "to": "old",
+    "all": "1",
     "threshold": "0.5",
     "name": "Night desk",
     "kind": "email",
@@ -83,6 +85,7 @@ BODIES = {  # the API refuses what it does not know, and says so before it looks
     "api/v1/gate": {"agent": "till", "tool": "refund"},
     "api/v1/approvals/<approval_id>/plant": {"arguments": {"order": "9", "amount": "9.00"}, "wrong": "No such order."},
     "api/v1/approvals/<approval_id>/acknowledgement": {},
+    "api/v1/approvals/bulk": {"answer": "approve", "reason": "The photos show it.", "filter": {}},
     "api/v1/approvals/<approval_id>/decision": {"answer": "approve", "reason": "The photo shows it."},
 }
 
@@ -146,9 +149,12 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
         team=till.team, name="Zettelkasten", kind="email", address="till@example.com", facts=["opened"]
     )
     link = links.to(approval.pk, at=timezone.now())
+    given = {"by": olga, "team": till.team, "answer": "approve", "reason": "Fine.", "chosen": "Zettelkasten"}
+    bulk = BulkDecision.objects.create(**given, request_id=uuid7(), state="done", total=0)
     return {
         **names,
         "team": till.team.slug,
+        "bulk_id": bulk.pk,
         "factor_id": showing.app_of(olga),
         "endpoint_id": hook.pk,
         "token": link.removesuffix("/").rpartition("/")[2],

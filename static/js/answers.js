@@ -4,7 +4,8 @@ const hasKeyboard = matchMedia("(hover: hover)");
 
 function require(form) {
   const { answer, code, reason } = form.elements;
-  reason.required = answer.value === "ask" || (answer.value === "reject" && (!code || code.value === "other")); // a code says enough by itself
+  const always = form.dataset.reason === "always" || answer.value === "ask";
+  reason.required = always || (answer.value === "reject" && (!code || code.value === "other")); // a code says enough by itself
 }
 
 document.addEventListener("change", (event) => {
@@ -31,11 +32,11 @@ function claim(form) {
 }
 
 // What was chosen and written stays when the question around it is renewed.
-const KEPT = ["answer", "reason", "arguments", "outcome"];
+const RENEWED = ["csrfmiddlewaretoken", "request_id", "place", "carried", "digest"];
 let begun = null;
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const form = detail.requestConfig?.triggeringEvent?.type === "live" ? detail.target?.querySelector?.(".answers") : null;
-  begun = form && { address: form.getAttribute("action"), values: [...new FormData(form)].filter(([name]) => KEPT.includes(name)) };
+  begun = form && { address: form.getAttribute("action"), values: [...new FormData(form)].filter(([name]) => !RENEWED.includes(name)) };
 });
 document.addEventListener("htmx:afterSettle", () => {
   const form = begun && document.querySelector(`.answers[action="${CSS.escape(begun.address)}"]`);

@@ -205,6 +205,7 @@ def test_the_nearest_deadline_stands_first_and_pages_neither_repeat_nor_skip(
 ) -> None:
     run = questions.run()
     asked = [questions.held(run, seq=seq) for seq in range(1, 8)]
+    Approval.objects.update(alike="")  # each in a row of its own
     same, urgent = asked[0].due_at, asked[4]
     Approval.objects.filter(pk__in=[one.pk for one in asked[5:]]).update(due_at=same)
     Approval.objects.filter(pk=urgent.pk).update(due_at=same - SLO)

@@ -1,0 +1,68 @@
+"""Alike requests as one row of the queue: the first of them stands for all, with how many more there are."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q
+
+from agents.keyset import Cut
+from agents.models import User
+from approvals.bulk import fitness
+from approvals.models import FIT, Approval, ApprovalQuerySet
+
+MOST_SHOWN = 200
+LONGEST_VALUE = 80
+
+
+def leaders(found: ApprovalQuerySet, user: User) -> ApprovalQuerySet:
+    """The rows of the queue: whatever stands alone, and of what can be decided together the first of each group."""
+    order = ("team_id", "alike", "due_at", "id")
+    first = Approval.objects.visible_to(user).filter(FIT).exclude(alike="").order_by(*order).distinct(*order[:2])
+    rows: ApprovalQuerySet = found.filter(~FIT | Q(alike="") | Q(pk__in=first.values("pk")))
+    return rows
+
+
+def counted(page: Cut[Approval], user: User) -> Cut[Approval]:
+    """Each row of a page with `more`: how many others it stands for."""
+    groups = {(row.team_id, row.alike) for row in page.rows if row.alike}
+    alike = Approval.objects.visible_to(user).filter(FIT, alike__in={name for _, name in groups})
+    sizes = {
+        (team, name): size
+        for team, name, size in alike.order_by().values_list("team_id", "alike").annotate(size=Count("pk"))
+    }
+    for row in page.rows:
+        is_first = (row.team_id, row.alike) in sizes and is_fit(row)
+        row.more = sizes[row.team_id, row.alike] - 1 if is_first else 0
+    return page
+
+
+def is_fit(approval: Approval) -> bool:
+    """Whether it may stand in a group: what `FIT` asks of a row, of one that is at hand."""
+    return approval.is_open and not fitness.unfit(approval)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Members of a group beside each other: what they share once, and a column for each value that differs."""
+
+    shared: Sequence[tuple[str, str]]
+    columns: Sequence[str]
+    rows: Sequence[tuple[Approval, Sequence[str]]]
+
+
+def table(members: Sequence[Approval]) -> Table:
+    """What is the same and what differs, in the order in which the arguments stand."""
+    values = [{name: written(value) for name, value in one.arguments.items()} for one in members]
+    names = list(dict.fromkeys(name for one in values for name in one))
+    same = [name for name in names if len({one.get(name) for one in values}) == 1]
+    differing = [name for name in names if name not in same]
+    rows = [(one, [given.get(name, "—") for name in differing]) for one, given in zip(members, values, strict=True)]
+    return Table([(name, values[0][name]) for name in same], differing, rows)
+
+
+def written(value: Any) -> str:
+    """A value in a cell: short enough that rows stay rows."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"

@@ -1,0 +1,46 @@
+// Ticked rows of a queue stay ticked when the list is renewed, and the bar says how many there are. In a group, one box
+// ticks all of them.
+const BOXES = 'input[type=checkbox][form="selection"]';
+const picked = new Set();
+const key = (box) => `${box.name}=${box.value}`;
+const boxes = () => [...document.querySelectorAll(BOXES)];
+
+function show() {
+  const bar = document.querySelector("[data-selection]");
+  if (!bar) return;
+  const number = boxes().filter((box) => box.checked).length;
+  const words = number ? `${number} selected` : "x selects a row";
+  const told = bar.querySelector("[data-picked]");
+  if (told.textContent !== words) told.textContent = words;
+  const button = bar.querySelector('[data-press="b"]');
+  button.disabled = !number;
+  button.title = number ? "" : "Tick requests first, with x or the mouse.";
+}
+
+function begin() {
+  for (const box of boxes()) {
+    if (box.defaultChecked) picked.add(key(box));
+  }
+  show();
+}
+
+document.addEventListener("change", ({ target }) => {
+  if (target.matches(BOXES)) {
+    if (target.checked) picked.add(key(target));
+    else picked.delete(key(target));
+    show();
+  } else if (target.matches("[data-group] [data-all]")) {
+    for (const box of target.closest("table").querySelectorAll("[name=id]")) box.checked = target.checked;
+  }
+});
+
+document.addEventListener("htmx:afterSettle", () => {
+  const present = new Set(boxes().map(key));
+  for (const one of picked) {
+    if (present.size && !present.has(one)) picked.delete(one); // decided, or on another page: no longer what one sees
+  }
+  for (const box of boxes()) box.checked = picked.has(key(box));
+  show();
+});
+
+begin();
