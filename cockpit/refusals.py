@@ -46,7 +46,8 @@ def refusal(found: Sequence[Finding], *, source: str, takes: list[str]) -> error
     if finding["type"] == "extra_forbidden":
         return unknown(field, takes)
     if not field:
-        return errors.Invalid(f"The body must be a JSON object with {_among(takes)}.")
+        fields = f" with {_among(takes)}" if takes else ""
+        return errors.Invalid(f"The body must be a JSON object{fields}.")
     say = SENTENCES.get(finding["type"])
     sentence = say(finding) if say else f"is not right: {finding['msg']}"
     return errors.Invalid(f"`{field}` {sentence}.", field=field)

@@ -83,7 +83,7 @@ def test_its_calls_are_held_approved_edited_and_rejected(
 def start(framework: str, told: dict[str, str], said: Path, *tickets: str) -> "subprocess.Popen[bytes]":
     """The gated program with the client beside it, printing into a file. Nothing of this repository is on its path: the
     SDK is called `agents`, as our app is."""
-    command = [sys.executable, "-P", str(HERE / "fitting.py"), str(HERE / f"{framework}_desk_gated.py"), *tickets]
+    command = [sys.executable, "-P", str(HERE / f"{framework}_desk_gated.py"), *tickets]
     clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     quiet = {"PYTHONPATH": str(EXAMPLES), "LANGSMITH_TRACING": "false"}
     with said.open("wb") as output:
