@@ -1,12 +1,13 @@
-"""The posts of the claim buttons: both answer with the question as it is then."""
+"""Claiming, giving back and handing over: the posts answer with the question as it is then."""
 
 from uuid import UUID
 
 from django.http import HttpResponseBase
-from django.shortcuts import get_object_or_404
-from django.views.decorators.http import require_POST
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_http_methods, require_POST
+from uuid_utils.compat import uuid7
 
-from approvals import claiming
+from approvals import claiming, delegating, forms
 from approvals import question as questions
 from approvals.views import PersonRequest, place_of, stayed
 
@@ -25,3 +26,24 @@ def release(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
     found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
     claiming.release(found, by=request.actor, reason=request.POST.get("reason", ""))
     return stayed(request, found, place_of(request.POST))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delegation(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
+    """To whom it could be handed; handed over, by POST."""
+    found = get_object_or_404(questions.whole(request.actor), pk=approval_id)
+    posted = request.POST
+    if request.method == "POST":
+        claiming.require(request.actor, found, "approval.delegated")
+        delegating.delegate(
+            found,
+            to=delegating.named(posted.get("to", "")),
+            note=posted.get("note", ""),
+            by=request.actor,
+            request_id=forms.request_id(posted.get("request_id") or str(uuid7())),
+        )
+        return stayed(request, found, place_of(posted))
+    part = "#form" if request.htmx else ""
+    people = delegating.colleagues(found, request.actor) if found.is_open else []
+    given = place_of(request.GET)
+    return render(request, f"approvals/delegation.html{part}", {"approval": found, "people": people, **given})

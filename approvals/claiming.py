@@ -23,15 +23,15 @@ ENDED_AT_ONCE = 500
 def claim(approval: Approval, *, by: User, reason: str = "") -> Approval:
     """Take a question, or go on holding it. One that somebody else holds is taken over with a `reason` only. Raises
     `Forbidden` where this person may not decide it, `Conflict` where it is closed or held."""
-    _require(by, approval, "approval.claimed")
+    require(by, approval, "approval.claimed")
     with transaction.atomic():
-        found = _lock(approval)
+        found = lock(approval)
         other = found.held_by
         taken_over = other is not None and other.pk != by.pk
         if taken_over and not reason.strip():
             raise errors.Conflict(f"{_held(found)} Say why you take it over, or wait.", field="reason")
         verb = "approval.taken_over" if taken_over else "approval.claimed"
-        _keep(found, by, timezone.now() + LASTS)
+        keep(found, by, timezone.now() + LASTS)
         audit.record(verb, about=found, by=by, reason=reason.strip(), **asking.links(found))
         signals.approval_claimed.send(Approval, **asking.subject(found))
     return found
@@ -40,14 +40,14 @@ def claim(approval: Approval, *, by: User, reason: str = "") -> Approval:
 def release(approval: Approval, *, by: User, reason: str = "") -> Approval:
     """Give a question back undecided. What nobody holds stays so; what somebody else holds is theirs to give back."""
     if approval.claimed_by_id != by.pk:
-        _require(by, approval, "approval.released")
+        require(by, approval, "approval.released")
     with transaction.atomic():
-        found = _lock(approval)
+        found = lock(approval)
         other = found.held_by
         if other is not None and other.pk != by.pk:
             raise errors.Conflict(f"{_held(found)} Only {other.name} can give it back; you can take it over.")
         if found.claimed_by_id is not None:
-            _keep(found, None, None)
+            keep(found, None, None)
             audit.record("approval.released", about=found, by=by, reason=reason.strip(), **asking.links(found))
             signals.approval_claimed.send(Approval, **asking.subject(found))
     return found
@@ -77,7 +77,7 @@ def require_free(by: User, approval: Approval) -> None:
         raise errors.Conflict(sentence)
 
 
-def _require(by: User, approval: Approval, verb: str) -> None:
+def require(by: User, approval: Approval, verb: str) -> None:
     """Whoever may not decide a question cannot keep others from it."""
     try:
         duties.require(by, approval)
@@ -92,7 +92,7 @@ def _held(approval: Approval) -> str:
     return f"{approval.claimed_by.name} holds this until {timezone.localtime(approval.claimed_until):%H:%M}."
 
 
-def _lock(approval: Approval) -> Approval:
+def lock(approval: Approval) -> Approval:
     """As it is now, kept so to the commit; refused where nobody needs to answer any more."""
     kept = Approval.objects.select_for_update(of=("self",)).select_related("claimed_by", "team", "agent")
     found: Approval = kept.get(pk=approval.pk)
@@ -101,7 +101,8 @@ def _lock(approval: Approval) -> Approval:
     return found
 
 
-def _keep(approval: Approval, by: User | None, until: datetime | None) -> None:
+def keep(approval: Approval, by: User | None, until: datetime | None) -> None:
+    """Write down who holds it, and until when."""
     approval.claimed_by, approval.claimed_until = by, until
     approval.save(update_fields=["claimed_by", "claimed_until"])
 

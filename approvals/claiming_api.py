@@ -3,9 +3,10 @@
 from uuid import UUID
 
 from ninja import Router
+from uuid_utils.compat import uuid7
 
 from agents.wire import ActorRequest, Body
-from approvals import claiming
+from approvals import claiming, delegating
 from approvals.api import ApprovalOut, visible, whole
 
 router = Router(tags=["approvals"])
@@ -28,4 +29,24 @@ def claim_approval(request: ActorRequest, approval_id: UUID, body: ClaimIn) -> A
 def release_approval(request: ActorRequest, approval_id: UUID, body: ClaimIn) -> ApprovalOut:
     """Undecided; whoever comes next may claim it."""
     claiming.release(visible(request.actor, approval_id), by=request.actor, reason=body.reason)
+    return whole([visible(request.actor, approval_id)])[0]
+
+
+class DelegationIn(Body):
+    """To whom, and what they should know."""
+
+    to: str
+    note: str
+    request_id: UUID | None = None
+
+
+@router.post(
+    "/{approval_id}/delegation", response=ApprovalOut, operation_id="delegate_approval", summary="Hand it to somebody"
+)
+def delegate_approval(request: ActorRequest, approval_id: UUID, body: DelegationIn) -> ApprovalOut:
+    """They hold it for a shift; whoever may decide it can take it over with a reason."""
+    found = visible(request.actor, approval_id)
+    claiming.require(request.actor, found, "approval.delegated")
+    to = delegating.named(body.to)
+    delegating.delegate(found, to=to, note=body.note, by=request.actor, request_id=body.request_id or uuid7())
     return whole([visible(request.actor, approval_id)])[0]

@@ -378,6 +378,7 @@ class Decision(models.Model):
 
 
 from approvals.bulk.models import BulkDecision as BulkDecision  # noqa: E402  # Django looks for models here
+from approvals.delegation_models import Delegation as Delegation  # noqa: E402  # Django looks for models here
 from approvals.sampling.models import SampleCount, SampleRate  # noqa: E402  # Django looks for models here
 
 __all__ = ["FIT", "SLO", "Approval", "ApprovalQuerySet", "Decision", "SampleCount", "SampleRate"]

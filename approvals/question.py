@@ -16,8 +16,9 @@ from django.utils import timezone
 from agents.contracts import Json
 from agents.models import Step, Tool, User
 from agents.people import proving
-from approvals import before, claiming, duties, editing, fields, replying, voting
+from approvals import before, claiming, delegating, duties, editing, fields, replying, voting
 from approvals.before import Before
+from approvals.delegation_models import Delegation
 from approvals.escalation import reading
 from approvals.fields import Field
 from approvals.learning import calibration
@@ -98,6 +99,11 @@ class Question:
     may_claim: bool
     before: Before | None
     course: reading.Course
+
+    @property
+    def delegation(self) -> Delegation | None:
+        """How it came to whoever holds it."""
+        return delegating.last(self.approval)
 
     @property
     def asked(self) -> Json:

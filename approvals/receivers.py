@@ -72,6 +72,12 @@ def tell_the_next(
     facts.note_escalated(approval, level=level, targets=targets, channels=channels)
 
 
+@receiver(own.approval_delegated)
+def tell_whom_it_is_with(sender: object, approval: Approval, to: User, **_: object) -> None:
+    """Somebody was handed a question."""
+    facts.note_delegated(approval, to=to)
+
+
 @receiver([own.approval_decided, own.approval_expired, own.approval_superseded])
 def say_that_it_was_planted(sender: object, approval_id: UUID, **_: object) -> None:
     """Nobody has to answer a planted request any more."""

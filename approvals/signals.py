@@ -11,6 +11,9 @@ approval_decided = Signal()
 approval_voted = Signal()
 """A person has voted, and it takes more votes. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
 
+approval_delegated = Signal()
+"""A question was handed to a person. `approval: Approval, to: User`."""
+
 samples_drawn = Signal()
 """People are asked about acts that have happened. `approval_ids: list[UUID]`."""
 

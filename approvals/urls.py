@@ -44,6 +44,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("<uuid:approval_id>/", views.approval, name="approval"),
     path("<uuid:approval_id>/acknowledgement/", escalation.acknowledgement, name="acknowledgement"),
     path("<uuid:approval_id>/claim/", claim_views.claim, name="claim"),
+    path("<uuid:approval_id>/delegation/", claim_views.delegation, name="delegation"),
     path("<uuid:approval_id>/claim/release/", claim_views.release, name="release"),
     path("<uuid:approval_id>/decision/", views.decision, name="decision"),
 ]

@@ -60,6 +60,7 @@ WORDS = {
     "objective": "Look at the ticket.",
     "agent": "till",
     "parameter": "limits.steps",
+    "note": "You know this customer.",
     "tool": "test.refund",
     "percent": "12",
     "value": "5",
@@ -86,6 +87,7 @@ BODIES = {  # the API refuses what it does not know, and says so before it looks
     "api/v1/approvals/<approval_id>/plant": {"arguments": {"order": "9", "amount": "9.00"}, "wrong": "No such order."},
     "api/v1/approvals/<approval_id>/acknowledgement": {},
     "api/v1/approvals/bulk": {"answer": "approve", "reason": "The photos show it.", "filter": {}},
+    "api/v1/approvals/<approval_id>/delegation": {"to": "olga", "note": "You know this customer."},
     "api/v1/approvals/<approval_id>/decision": {"answer": "approve", "reason": "The photo shows it."},
 }
 

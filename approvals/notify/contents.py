@@ -18,6 +18,7 @@ def title(fact: Fact, decision: Decision | None) -> str:
     what = {
         About.OPENED: "Decision needed",
         About.ESCALATED: f"Escalated to L{fact.level}",
+        About.DELEGATED: "Handed to you",
         About.EXPIRED: "Expired without a decision",
         About.SUPERSEDED: "No longer needed",
         About.DECIDED: str(decision) if decision else approval.get_state_display(),

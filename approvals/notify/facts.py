@@ -34,3 +34,8 @@ def note_escalated(approval: Approval, *, level: int, targets: Sequence[User | T
         teams=[str(one.pk) for one in targets if isinstance(one, Team)],
         channels=list(channels),
     )
+
+
+def note_delegated(approval: Approval, *, to: User) -> None:
+    """Somebody handed it to this person."""
+    Fact.objects.create(approval=approval, about=About.DELEGATED, people=[str(to.pk)])

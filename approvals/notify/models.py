@@ -21,6 +21,7 @@ class About(models.TextChoices):
 
     OPENED = "opened", "decision needed"
     ESCALATED = "escalated"
+    DELEGATED = "delegated", "handed to you"
     DECIDED = "decided"
     EXPIRED = "expired"
     SUPERSEDED = "superseded", "no longer needed"

@@ -24,7 +24,7 @@ from approvals.notify.models import CLOSING, About, Endpoint, Fact, Notification
 BATCH = 200
 ONLY_ONE = 7_203_771
 """The advisory lock under which facts are told: one after the other, so that a closing never overtakes its opening."""
-ASKING = (About.OPENED, About.ESCALATED)
+ASKING = (About.OPENED, About.ESCALATED, About.DELEGATED)
 OVER = "Nobody needed to decide any more when its turn came."
 
 
@@ -88,6 +88,8 @@ def _decisions(facts: Iterable[Fact]) -> dict[UUID, Decision]:
 
 def _listening(fact: Fact, audience: Audience, alerted: set[UUID]) -> list[Endpoint]:
     """Endpoints that hear of a fact. An alert is resolved where it was raised, whatever else the endpoint wants."""
+    if fact.about == About.DELEGATED:  # between two people
+        return []
     teams = [fact.approval.team_id, *(UUID(team) for team in fact.teams)]
     found = audience.endpoints(teams)
     if fact.about in CLOSING:
@@ -135,7 +137,7 @@ def _to_people(
 def _concerned(fact: Fact, audience: Audience, decision: Decision | None) -> list[User]:
     if fact.about == About.OPENED:
         return audience.deciders(fact.approval) if fact.approval.is_open and not _is_sample(fact) else []
-    if fact.about == About.ESCALATED:
+    if fact.about in (About.ESCALATED, About.DELEGATED):
         return audience.targets(fact) if fact.approval.is_open else []
     if fact.about == About.EXPIRED:
         everybody = [*audience.deciders(fact.approval), *audience.concerned(fact.approval)]

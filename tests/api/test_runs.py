@@ -72,7 +72,7 @@ def test_a_run_of_a_release_that_is_named(operator: Caller, agent: Agent) -> Non
         ({"objective": "  "}, "objective", "objective"),
         ({"objective": None}, "objective", "must be a text"),
         ({"input": [1]}, "input", "must be a JSON object"),
-        ({"queue": "fast"}, "queue", "model, tool, control or bulk"),
+        ({"queue": "fast"}, "queue", "model, tool, control, bulk or outside"),
         ({"request_id": "17"}, "request_id", "must be a UUID"),
         ({"deadline_at": "tomorrow"}, "deadline_at", "such as 2025-11-21T09:30:00Z"),
         ({"deadline_at": "2025-11-21T09:30:00"}, "deadline_at", "with its zone"),
