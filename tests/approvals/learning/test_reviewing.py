@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 from hypothesis import given, settings
@@ -54,6 +55,7 @@ def test_a_planted_request_looks_like_any_other(approval: Approval, governor: Us
     assert AuditEntry.objects.filter(verb="approval.planted", by=governor).count() == 1
 
 
+@pytest.mark.django_db(transaction=True)  # its driver sees only what is committed
 @pytest.mark.parametrize(("answer", "caught"), [("approve", False), ("reject", True), ("edit", True)])
 def test_answered_it_says_what_it_was_and_nothing_is_carried_out(
     approval: Approval, governor: User, rhea: User, answer: str, caught: bool
@@ -72,7 +74,7 @@ def test_answered_it_says_what_it_was_and_nothing_is_carried_out(
     runner.drive(run.pk)
     assert set(run.steps.values_list("state", flat=True)) == {Step.State.CANCELLED}
     dispatched = questions.as_dispatched(asked)
-    with pytest.raises((errors.Forbidden, errors.Conflict)):
+    with pytest.raises((errors.Forbidden, errors.Conflict)), transaction.atomic():
         integrity.require_valid_decision(dispatched)
 
 
