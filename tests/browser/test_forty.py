@@ -68,7 +68,7 @@ def test_forty_mixed_requests_by_keys_alone(page: Page, sign_in, rhea: User) -> 
     expect(page.locator("#live")).to_have_text("live", timeout=15_000)
     seen = []
     for left in range(REQUESTS, 0, -1):
-        expect(page.locator("#queue a[data-key]")).to_have_count(left, timeout=15_000)
+        expect(page.locator("#queue .entry")).to_have_count(left, timeout=15_000)
         heading = page.locator(".question h2")
         named = answer(page)
         seen.append(named)
