@@ -41,7 +41,7 @@ from approvals.outside.api import router as gate
 from approvals.run_grants.api import router as run_grants
 from cockpit import refusals
 from cockpit.fleet_api import router as fleet
-from cockpit.gate_stream import router as gate_stream
+from cockpit.gate_waiting import router as gate_waiting
 from finops.api import router as costs
 
 logger = logging.getLogger(__name__)
@@ -303,7 +303,7 @@ for _prefix, _routers in {
     "/agents": [agents, freezes, overrides.of_agents],
     "/fleet": [fleet],
     "/endpoints": [endpoints],
-    "/gate": [gate, gate_stream],
+    "/gate": [gate, gate_waiting],
     "/labels": [learning.labels],
     "/approvals": [bulk, approvals, claims, acknowledgements, learning.plants],
     "/run-grants": [run_grants],

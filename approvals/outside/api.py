@@ -1,4 +1,5 @@
-"""The API's doors for agents that run elsewhere: may this call go ahead, and how does a held one stand?"""
+"""The API's doors for agents that run elsewhere: may this call go ahead? How a held one
+stands is told by the shell, which hears when that changes."""
 
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -87,12 +88,6 @@ def ask_gate(request: ActorRequest, body: GateIn) -> RulingOut:
         _agent(request.actor, body.agent), body.call(), by=request.actor, request_id=body.request_id or uuid7()
     )
     return RulingOut.of(ruling)
-
-
-@router.get("/{approval_id}", response=RulingOut, operation_id="get_ruling", summary="How a held call stands")
-def get_ruling(request: ActorRequest, approval_id: UUID) -> RulingOut:
-    """What the agent would be told if it asked again; looking uses nothing up."""
-    return RulingOut.of(ruling_of(request.actor, approval_id))
 
 
 def ruling_of(user: User, approval_id: UUID) -> Ruling:

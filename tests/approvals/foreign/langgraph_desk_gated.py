@@ -14,7 +14,7 @@ from openai import OpenAI
 
 
 @tool
-@gated("triage", every=0.1)
+@gated("triage")
 def refund(order: str, amount: float) -> str:
     """Pay an order back."""
     print("PAID", order, amount, flush=True)

@@ -12,7 +12,7 @@ set_tracing_disabled(True)
 
 
 @function_tool
-@gated("triage", every=0.1)
+@gated("triage")
 def refund(order: str, amount: float) -> str:
     """Pay an order back."""
     print("PAID", order, amount, flush=True)

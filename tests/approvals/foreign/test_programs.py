@@ -52,6 +52,7 @@ def test_gating_a_program_takes_five_changed_lines_at_most(framework: str) -> No
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")  # the server of tests knows no ASGI
 @each
 def test_its_calls_are_held_approved_edited_and_rejected(
     framework: str, team: Team, rhea: User, server: ModelServer, live_server: Any, tmp_path: Path

@@ -1,9 +1,14 @@
 """The doors for agents elsewhere: what goes over the wire, and how much their tokens see."""
 
+import asyncio
 import json
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -90,6 +95,47 @@ def test_the_stream_tells_that_it_is_held_and_then_what_became_of_it(program: Ca
     assert '"verdict":"hold"' in first
     assert last.startswith("event: ruling")
     assert "Rejected by rhea: No." in last
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_is_answered_the_moment_somebody_decides_and_holds_no_connection(program: Caller, rhea: User) -> None:
+    path = f"/gate/{program.post('/gate', CALL)['approval']['id']}"
+    response = program.call("GET", f"{path}?wait=60")
+    assert connection.connection is None
+    began = time.monotonic()
+    told = _read(response, meanwhile=lambda: questions.settle(Approval.objects.get(), by=rhea))
+    assert (told["verdict"], told["reason"]) == ("allow", "Approved by rhea: The photo shows it.")
+    assert time.monotonic() - began < 20
+    assert program.get(f"{path}?wait=60") == told, "what is answered is not waited for"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_when_the_time_of_waiting_is_over_it_is_still_held(program: Caller) -> None:
+    held = program.post("/gate", CALL)
+    path = f"/gate/{held['approval']['id']}"
+    assert _read(program.call("GET", f"{path}?wait=1")) == held
+    problem = program.refused("GET", f"{path}?wait=61", status=422, code="invalid")
+    assert problem == {"code": "invalid", "message": '`wait` must be 60 or less, not "61".', "field": "wait"}
+    other = Caller(elsewhere.key(None, "other-key")[1])
+    other.refused(
+        "GET", f"/gate/{elsewhere.held(elsewhere.key(None, 'third')[0]).pk}?wait=9", status=404, code="not_found"
+    )
+
+
+def _read(response: Any, meanwhile: Callable[[], object] = lambda: None) -> Any:
+    """The one JSON text that comes, while something else happens."""
+    assert response.headers["Content-Type"] == "application/json"
+
+    async def read() -> str:
+        return "".join([part.decode() async for part in response.streaming_content])
+
+    async def both() -> str:
+        waiting = asyncio.create_task(read())
+        await asyncio.sleep(0.2)
+        await sync_to_async(meanwhile)()
+        return await waiting
+
+    return json.loads(async_to_sync(both)())
 
 
 def test_the_page_of_the_agent_tells_what_it_asked_lately(program: Caller, rhea: User, olga: User) -> None:
