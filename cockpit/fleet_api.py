@@ -145,5 +145,5 @@ def _item(agent: Agent, runs: dict[str, int], recent: fleet.Recent) -> FleetItem
         release=agent.release.version if agent.release else None,
         frozen=agent.frozen_at is not None,
         runs=UnfinishedOut(**runs),
-        recent=RecentOut.of(recent),
+        recent=RecentOut.of(fleet.of_agent(agent, recent)),
     )

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from agents.models import Agent, Permission, User
+from agents.registry.bundles import OUTSIDE
 from finops import downloads, statement
 from finops.statement import Question, Statement
 
@@ -60,6 +61,14 @@ def costs_json(request: Request) -> HttpResponse:
 @require_safe
 def agent_costs(request: Request, slug: str) -> HttpResponse:
     """A panel: what one agent costs, over the last seven days."""
-    agent = get_object_or_404(Agent.objects.visible_to(request.actor), slug=slug)
+    shown = Agent.objects.visible_to(request.actor).select_related("release").defer("release__bundle")
+    agent = get_object_or_404(shown, slug=slug)
     panel = statement.of_agent(agent, user=request.actor, now=timezone.now(), zone=timezone.get_current_timezone())
-    return render(request, "finops/agent_costs.html", {"agent": agent, "panel": panel})
+    return render(
+        request, "finops/agent_costs.html", {"agent": agent, "panel": panel, "is_elsewhere": _is_elsewhere(agent)}
+    )
+
+
+def _is_elsewhere(agent: Agent) -> bool:
+    """Whether it runs elsewhere, so that what it spends is known there."""
+    return agent.release is not None and agent.release.program == OUTSIDE

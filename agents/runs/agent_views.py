@@ -70,6 +70,7 @@ def rows(user: User, shown: Sequence[Agent]) -> list[dict[str, Any]]:
 
 def standing(agent: Agent, open_runs: dict[str, int], recent: fleet.Recent, lost: int) -> dict[str, Any]:
     """One agent with a status made of evidence."""
+    recent = fleet.of_agent(agent, recent)
     hue, word = fleet.status(
         open_runs,
         recent,

@@ -214,7 +214,8 @@ def _release(agent: Agent, version: str) -> Release:
 def _shown(user: User) -> QuerySet[Run]:
     """Runs with the names a list shows, the model chain of their release, and whether no model told its tokens."""
     asked = Step.objects.filter(run=OuterRef("pk"), kind=Step.Kind.MODEL, state=Step.State.DONE)
-    silent = Case(When(tokens_in=0, tokens_out=0, then=Exists(asked)), default=Value(False))
+    counted_elsewhere = When(tokens_in=0, tokens_out=0, queue=Run.Queue.OUTSIDE, then=Value(True))
+    silent = Case(counted_elsewhere, When(tokens_in=0, tokens_out=0, then=Exists(asked)), default=Value(False))
     rows = Run.objects.visible_to(user).select_related("agent", "release", "team", "started_by")
     shown: QuerySet[Run] = rows.defer("release__bundle").annotate(chain=F("release__bundle__models"), is_untold=silent)
     return shown

@@ -19,6 +19,7 @@ from agents.wire import say_moment
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 UNKNOWN = {"tokens_in": "unknown", "tokens_out": "unknown", "cost": "unpriced"}
+ELSEWHERE = {**UNKNOWN, "cost": "unknown"}
 TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 
 
@@ -45,12 +46,13 @@ def as_csv(items: list[dict[str, Any]]) -> str:
     writer = csv.DictWriter(text, fieldnames=list(RunItem.model_fields))
     writer.writeheader()
     for item in items:
-        writer.writerow({name: _cell(name, value) for name, value in item.items()})
+        unknown = ELSEWHERE if item["queue"] == Run.Queue.OUTSIDE else UNKNOWN
+        writer.writerow({name: _cell(value, unknown.get(name, "")) for name, value in item.items()})
     return text.getvalue()
 
 
-def _cell(name: str, value: Any) -> Any:
+def _cell(value: Any, unknown: str) -> Any:
     """A cell that a spreadsheet neither runs as a formula nor takes for nothing."""
     if value is None:
-        return UNKNOWN.get(name, "")
+        return unknown
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -81,7 +81,8 @@ def _cost(value: str) -> Q:
     if not found:
         raise errors.Invalid(f"“{value}” is not an amount; write cost:>0.50 or cost:<2.", field="q")
     way = {"<": "cost__lt", ">": "cost__gt", "": "cost__gte"}[found[1]]
-    return Q(**{way: Decimal(found[2])})
+    is_known = Q(cost__gt=0) | Q(unpriced=0) & ~Q(queue=Run.Queue.OUTSIDE)
+    return Q(**{way: Decimal(found[2])}) & is_known
 
 
 def _since(value: str) -> Q:
@@ -131,7 +132,11 @@ def listed(user: User) -> QuerySet[Run]:
         chain=F("release__bundle__models"),
         is_simulated=ExpressionWrapper(is_simulated, output_field=BooleanField()),
         is_overridden=overridden.OF_RUN,
-        is_untold=Case(When(tokens_in=0, tokens_out=0, then=Exists(asked)), default=Value(False)),
+        is_untold=Case(
+            When(tokens_in=0, tokens_out=0, queue=Run.Queue.OUTSIDE, then=Value(True)),
+            When(tokens_in=0, tokens_out=0, then=Exists(asked)),
+            default=Value(False),
+        ),
     )
     return shown
 

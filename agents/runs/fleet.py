@@ -5,7 +5,7 @@ steps, so that the cost of looking does not grow with the work.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate
@@ -16,6 +16,7 @@ from django.db.models import Case, Count, F, Max, Min, QuerySet, Sum, Value, Whe
 from django.utils import timezone
 
 from agents.models import RUN_BOUNDS, Agent, AgentMinute, Run, User, Worker
+from agents.registry.bundles import OUTSIDE
 
 ALIVE_S = 15.0
 """A process that has shown no sign of life for this long is not counted on: its runs have moved to others."""
@@ -52,16 +53,18 @@ class Recent:
     confidence_count: int = 0
     run_seconds: tuple[int, ...] = (0,) * len(_BUCKETS)
     last_minute: datetime | None = None
+    is_elsewhere: bool = False
 
     @property
     def known_cost(self) -> Decimal | None:
-        """The cost of what has a price; None when nothing has, since unpriced is not free."""
-        return None if self.unpriced and not self.cost else self.cost
+        """The cost of what has a price; None when nothing has, since unpriced is not free, or where it was spent
+        elsewhere and nobody told."""
+        return None if (self.unpriced or self.is_elsewhere) and not self.cost else self.cost
 
     @property
     def is_untold(self) -> bool:
-        """Whether models were asked and not one said how many tokens that took."""
-        return bool(self.model_calls) and not (self.tokens_in or self.tokens_out)
+        """Whether models were asked, here or elsewhere, and not one said how many tokens that took."""
+        return bool(self.model_calls or self.is_elsewhere) and not (self.tokens_in or self.tokens_out)
 
     @property
     def success(self) -> float | None:
@@ -95,7 +98,7 @@ class Recent:
 
 
 NOTHING = Recent()
-_SUMS = [field.name for field in fields(Recent) if field.name not in ("run_seconds", "last_minute")]
+_SUMS = [field.name for field in fields(Recent) if field.name not in ("run_seconds", "last_minute", "is_elsewhere")]
 
 
 SESSION = "session"
@@ -163,6 +166,13 @@ def recent_by_agent(user: User, since: datetime, *, agents: Iterable[UUID] | Non
     totals = {f"sum_{name}": total for name, total in totals.items()}
     rows = minutes.values("agent_id").annotate(last=Max("minute"), **totals)
     return {row["agent_id"]: _recent(row) for row in rows.order_by()}
+
+
+def of_agent(agent: Agent, recent: Recent | None) -> Recent:
+    """What one agent has done: of one that runs elsewhere, what it spent is known there."""
+    found = recent or NOTHING
+    is_elsewhere = agent.release is not None and agent.release.program == OUTSIDE
+    return replace(found, is_elsewhere=True) if is_elsewhere else found
 
 
 def together(several: Iterable[Recent]) -> Recent:

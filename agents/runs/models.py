@@ -263,5 +263,10 @@ class Run(models.Model):
 
     @property
     def known_cost(self) -> Decimal | None:
-        """What it cost as far as prices are known; None where nothing of it has a price."""
-        return None if self.unpriced and not self.cost else self.cost
+        """What it cost as far as prices are known; None where nothing of it has a price, or nobody told."""
+        return None if (self.unpriced or self.is_elsewhere) and not self.cost else self.cost
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether no worker of ours drives it, so that what it spends is known there and not here."""
+        return self.queue == self.Queue.OUTSIDE

@@ -90,7 +90,7 @@ class RunItem(Out):
             started_by=run.started_by.username if run.started_by else None,
             tokens_in=None if run.is_untold else run.tokens_in,
             tokens_out=None if run.is_untold else run.tokens_out,
-            cost=None if run.unpriced and not run.cost else run.cost,
+            cost=run.known_cost,
             **more,
         )
 

@@ -7,7 +7,7 @@ page's script keeps fresh. A space inside a figure is a no-break space, so that 
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django import template
@@ -43,6 +43,13 @@ def money(amount: Number | None, currency: str = "USD") -> str:
         whole, fraction = figure.split(".")
         figure = f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
     return f"{sign}{symbol}{figure}"
+
+
+@register.filter
+def spent(work: Any) -> str:
+    """What a run, or an agent lately, has cost; unknown where it was spent elsewhere and nobody told."""
+    known: Decimal | None = work.known_cost
+    return UNKNOWN if known is None and work.is_elsewhere else money(known)
 
 
 @register.filter

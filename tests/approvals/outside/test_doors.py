@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from agents.models import Agent, Team, User
+from agents.models import Agent, AgentMinute, Team, User
 from approvals.models import Approval
+from tests import factories
 from tests.api.stage import Caller
 from tests.approvals import questions
 from tests.approvals.outside import elsewhere
@@ -158,6 +160,37 @@ def test_the_page_of_the_agent_tells_what_it_asked_lately(program: Caller, rhea:
     log = client.get("/audit/").content.decode()
     assert "gate.denied" in log
     assert "gate.allowed" in log
+
+
+def test_what_it_spends_elsewhere_is_unknown_here_and_no_total_counts_it(
+    program: Caller, team: Team, olga: User, rhea: User
+) -> None:
+    approval = program.post("/gate", CALL)["approval"]["id"]
+    run = Approval.objects.get().run
+    AgentMinute.objects.create(agent=run.agent, minute=run.created_at.replace(second=0, microsecond=0), tool_calls=1)
+    ours = factories.agent("ours", of=team)
+    AgentMinute.objects.create(agent=ours, minute=run.created_at.replace(second=0, microsecond=0), cost=Decimal("0.25"))
+    client = Client()
+    client.force_login(rhea)
+    told = Caller(client=client)
+    assert [told.get(f"/runs/{run.pk}")[name] for name in ("cost", "tokens_in", "unpriced")] == [None, None, 0]
+    assert [one["cost"] for one in told.get("/runs")["items"]] == [None]
+    fleet = told.get("/fleet")
+    assert (fleet["recent"]["cost"], fleet["recent"]["tokens_in"]) == ("0.25", 0)
+    assert [(one["agent"], one["recent"]["cost"]) for one in fleet["items"]] == [("ours", "0.25"), ("triage", None)]
+    pages = {
+        path: client.get(path).content.decode()
+        for path in (
+            reverse("agents:runs"),
+            reverse("agents:run", args=[run.pk]),
+            reverse("agents:agent", args=["triage"]),
+            reverse("finops:agent-costs", args=["triage"]),
+            reverse("approvals:approval", args=[approval]),
+        )
+    }
+    assert [path for path, text in pages.items() if "$0.00" in text or "nknown" not in text] == []
+    assert str(run.pk) not in client.get(reverse("agents:runs"), {"q": "cost:<2"}).content.decode()
+    assert ",unknown,0," in client.get(reverse("agents:runs"), {"as": "csv"}).content.decode()
 
 
 def test_people_read_it_like_any_other_question(program: Caller, rhea: User, triage: Agent) -> None:
