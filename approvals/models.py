@@ -1,4 +1,5 @@
-"""The question a person is asked before an agent acts, and the answer that was given.
+"""The question a person is asked before an agent acts, and, from the modules of this app, every other model of it:
+Django looks for them here, and so does everybody else.
 
 `Approval` is the question, bound to one step of one run and to the digest of exactly the action that was judged;
 `Decision` is the answer, written once. What was decided and whether it was then carried out are two different things.
@@ -15,6 +16,10 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Permission, Release, Run, Team, TeamOwnedQuerySet, User
+from approvals.bulk.models import BulkDecision as BulkDecision
+from approvals.bulk.models import BulkItem as BulkItem
+from approvals.decision_models import Decision as Decision
+from approvals.delegation_models import Delegation as Delegation
 from approvals.escalation.models import ApprovalClock as ApprovalClock
 from approvals.escalation.models import BusinessCalendar as BusinessCalendar
 from approvals.escalation.models import Escalation as Escalation
@@ -33,6 +38,8 @@ from approvals.policies.models import PolicyDifference as PolicyDifference
 from approvals.policies.models import PolicySet as PolicySet
 from approvals.run_grants.models import RunGrant as RunGrant
 from approvals.run_grants.models import RunGrantUse as RunGrantUse
+from approvals.sampling.models import SampleCount as SampleCount
+from approvals.sampling.models import SampleRate as SampleRate
 
 CLAIMED = Q(state="open", claimed_by__isnull=False)
 FIT = Q(state="open", kind="act", level=1, votes_needed=1, tier__lt=4, zone__in=["green", "yellow"])  # see bulk.fitness
@@ -177,6 +184,7 @@ class Approval(models.Model):
     moved = models.JSONField(null=True, help_text="Since a person let it through: what is different now, in words.")
 
     more: int = 0  # how many others a row of the queue stands for
+    given: list[Decision]  # its decisions in their order; there only where they were looked up beforehand
 
     objects = ApprovalQuerySet.as_manager()
 
@@ -282,7 +290,7 @@ class Approval(models.Model):
         return self.tier >= 4 and self.kind != self.Kind.QUESTION
 
     @property
-    def answers(self) -> "Sequence[Decision.Answer]":
+    def answers(self) -> Sequence[Decision.Answer]:
         """What one may answer, in the order of the keys 1 to 9."""
         answer = Decision.Answer
         if self.kind == self.Kind.IN_DOUBT:
@@ -294,94 +302,6 @@ class Approval(models.Model):
         if self.compensates is not None:  # the run is ending: no program is there to be asked
             return answer.APPROVE, answer.EDIT, answer.REJECT
         return answer.APPROVE, answer.EDIT, answer.REJECT, answer.ASK
-
-
-class Decision(models.Model):
-    """What a person answered, once. A trigger refuses to change it. One row per request id: asking twice is one act."""
-
-    class Answer(models.TextChoices):
-        APPROVE = "approve", "Approve"
-        EDIT = "edit", "Edit"
-        REJECT = "reject", "Reject"
-        ASK = "ask", "Ask back"
-        OUTCOME = "outcome", "Post the outcome"
-        ABSENT = "absent", "It did not happen"
-
-    class Code(models.TextChoices):
-        """Why an act was rejected, in a word that can be counted and that an agent can act on."""
-
-        WRONG_TARGET = "wrong_target", "Wrong target"
-        WRONG_AMOUNT = "wrong_amount", "Wrong amount"
-        NOT_ALLOWED = "not_allowed", "Not allowed"
-        NOT_NEEDED = "not_needed", "Not needed"
-        MISSING_EVIDENCE = "missing_evidence", "Missing evidence"
-        UNCLEAR = "unclear", "Unclear"
-        OTHER = "other", "Something else"
-
-    PAST: ClassVar[dict[str, str]] = {
-        Answer.APPROVE: "Approved",
-        Answer.EDIT: "Approved with changes",
-        Answer.REJECT: "Rejected",
-        Answer.ASK: "Asked back",
-        Answer.OUTCOME: "Outcome posted",
-        Answer.ABSENT: "Found not to have happened",
-    }
-    REPLYING: ClassVar[dict[str, str]] = {Answer.OUTCOME: "Answered", Answer.REJECT: "Left unanswered"}
-    TAKING_BACK: ClassVar[dict[str, str]] = {
-        Answer.OUTCOME: "Taken back by hand",
-        Answer.ABSENT: "Tried again",
-        Answer.REJECT: "Left as it is",
-    }
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="decisions")
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    answer = models.CharField(max_length=10, choices=Answer)
-    code = models.CharField(max_length=16, choices=Code, blank=True, default="", db_default="")
-    reason = models.TextField(blank=True)
-    arguments = models.JSONField(null=True, help_text="As edited; null when they were left as asked.")
-    bound = models.JSONField(null=True, help_text="What the digest binds besides, where an edit changed that as well.")
-    outcome = models.JSONField(null=True, help_text="What the person did or found.")
-    digest = models.CharField(max_length=64, blank=True, help_text="Of the action this lets through; empty for none.")
-    round = models.PositiveSmallIntegerField(
-        default=1, db_default=1, help_text="Votes of one round are for one digest; an edit begins the next."
-    )
-    solo = models.TextField(
-        default="", db_default="", blank=True, help_text="What the separation of duties said; solo mode lifted it."
-    )
-    request_id = models.UUIDField(unique=True)
-    at = models.DateTimeField(default=timezone.now)
-    seconds = models.FloatField(help_text="From the question to the answer.")
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["approval", "by", "round"], name="decision_one_vote_each")]
-
-    def __str__(self) -> str:
-        return f"{self.past} by {self.by.name}"
-
-    @property
-    def why(self) -> str:
-        """The reason to read: its code in words, and what was said."""
-        label = self.get_code_display() if self.code not in ("", self.Code.OTHER) else ""
-        return ": ".join(filter(None, (label, self.reason)))
-
-    @property
-    def past(self) -> str:
-        """The answer as something that has happened: `Approved`."""
-        if self.approval.kind == Approval.Kind.SAMPLE:
-            return "Found right" if self.answer == self.Answer.APPROVE else "Found wrong"
-        if self.approval.kind == Approval.Kind.IN_DOUBT and self.approval.compensates is not None:
-            return self.TAKING_BACK[self.answer]
-        if self.approval.kind == Approval.Kind.QUESTION:
-            return self.REPLYING[self.answer]
-        return self.PAST[self.answer]
-
-
-from approvals.bulk.models import BulkDecision as BulkDecision  # noqa: E402  # Django looks for models here
-from approvals.delegation_models import Delegation as Delegation  # noqa: E402  # Django looks for models here
-from approvals.sampling.models import SampleCount, SampleRate  # noqa: E402  # Django looks for models here
-
-__all__ = ["FIT", "SLO", "Approval", "ApprovalQuerySet", "Decision", "SampleCount", "SampleRate"]
 
 
 class Solo(models.Model):

@@ -9,7 +9,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents.models import Permission, Team, TeamOwnedQuerySet, User
-from approvals.models import Approval, Decision
+from approvals.decision_models import Decision
 
 
 class BulkQuerySet(TeamOwnedQuerySet):
@@ -113,7 +113,7 @@ class BulkItem(models.Model):
 
     bulk = models.ForeignKey(BulkDecision, on_delete=models.CASCADE, related_name="items", db_index=False)
     place = models.PositiveIntegerField()
-    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="bulk_items")
+    approval = models.ForeignKey("approvals.Approval", on_delete=models.CASCADE, related_name="bulk_items")
     state = models.CharField(max_length=8, choices=State, default=State.WAITING)
     why = models.TextField(blank=True)
 
