@@ -1,5 +1,6 @@
 """What this app does when it announces a fact itself: ready runs go to workers, changed accounts to the log."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,16 @@ def hand_to_worker(sender: object, run_id: UUID, queue: str, **_: Any) -> None:
 
     def ring() -> None:  # by a name that Django can log: a `partial` has none, and then fails the request after all
         tasks.ring(run_id, queue)
+
+    transaction.on_commit(ring, robust=True)
+
+
+@receiver(signals.runs_woken)
+def hand_them_to_workers(sender: object, runs: Mapping[UUID, UUID], queue: str, **_: Any) -> None:
+    """As above, for many at once."""
+
+    def ring() -> None:
+        tasks.ring_all(runs, queue)
 
     transaction.on_commit(ring, robust=True)
 

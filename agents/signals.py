@@ -11,6 +11,10 @@ run_ready = Signal()
 run_changed = Signal()
 """A run moved or was asked to. `run_id: UUID, agent_id: UUID, state: str` (state as it is now)."""
 
+runs_woken = Signal()
+"""Runs that waited became queued together; takes the place of `run_ready` and `run_changed` for each. `runs: Mapping[
+UUID, UUID]` (the agent of each), `queue: str`."""
+
 run_progressed = Signal()
 """A run stored a step; many a second. `run_id: UUID`. Receivers must cost microseconds."""
 

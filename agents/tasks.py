@@ -4,7 +4,7 @@ import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,14 @@ def drive(run_id: str) -> None:
 def ring(run_id: UUID, queue: str) -> None:
     """Ask a worker of that queue to drive a run."""
     drive.apply_async((str(run_id),), queue=queue)
+
+
+def ring_all(run_ids: Iterable[UUID], queue: str) -> None:
+    """The same for many, over one connection. The first that cannot be sent ends it: while the broker is away each one
+    would wait for it anew, and the sweep rings for all of them."""
+    with drive.app.producer_or_acquire() as producer:
+        for run_id in run_ids:
+            drive.apply_async((str(run_id),), queue=queue, producer=producer)
 
 
 def begin() -> None:

@@ -111,7 +111,7 @@ def _supersede(approvals: Iterable[Approval], reason: str) -> None:
         approval.state, approval.closed_because = Approval.State.SUPERSEDED, reason
         approval.save(update_fields=["state", "closed_because"])
         audit.record("approval.superseded", about=approval, by=None, reason=reason, **links(approval))
-        signals.approval_superseded.send(Approval, **subject(approval))
+        signals.approvals_closed.send(Approval, approvals=[approval])
 
 
 def note_performed(run_id: UUID, seq: int, state: str) -> None:

@@ -159,8 +159,11 @@ def _lock(asked: Collection[UUID]) -> list[Approval]:
     """The approvals as they are now, kept so to the commit. Runs first: whoever locks both does it so."""
     holds.lock(set(Approval.objects.filter(pk__in=asked).values_list("run_id", flat=True)))
     related = ("run__started_by", "agent__owner", "team", "claimed_by")
-    found = Approval.objects.select_for_update(of=("self",)).filter(pk__in=asked).select_related(*related)
-    return list(found.order_by("pk"))
+    rows = Approval.objects.select_for_update(of=("self",)).filter(pk__in=asked).select_related(*related)
+    found = list(rows.order_by("pk"))
+    duties.look_up_lines([approval.run for approval in found])
+    voting.look_up(found)
+    return found
 
 
 def _judged(approval: Approval, given: Given, request_id: UUID, at: datetime) -> Decision:
@@ -209,7 +212,7 @@ def _require_open(approval: Approval) -> None:
         raise errors.Conflict(f"This could be answered until {until:%Y-%m-%d %H:%M}. Your answer changed nothing.")
     if approval.is_open:
         return
-    decision = approval.decisions.select_related("by").latest("at") if approval.decided_at else None
+    decision = approval.given[-1] if approval.decided_at else None
     if decision and (approval.state in Approval.DECIDED or decision.answer == Decision.Answer.ASK):
         at = timezone.localtime(decision.at)
         raise errors.Conflict(f"{decision.past} by {decision.by.name}, {at:%H:%M}. Your answer changed nothing.")
@@ -293,8 +296,8 @@ def _settle(decisions: Sequence[Decision]) -> dict[UUID, Decision | errors.Domai
     Decision.objects.bulk_create(fresh)
     _close(fresh)
     audit.append([_entry("approval.decided", one) for one in fresh])
-    for one in fresh:
-        signals.approval_decided.send(Approval, **asking.subject(one.approval), state=one.approval.state)
+    if fresh:
+        signals.approvals_closed.send(Approval, approvals=[one.approval for one in fresh])
     late = errors.Conflict("This step is no longer waiting for an answer.")
     return {one.approval_id: one if place in taken else late for place, one in places.items()}
 

@@ -6,7 +6,7 @@ token of theirs; and nobody votes twice. Apart from the verb because a page says
 anybody presses it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from agents import errors
 from agents.models import Permission, Run, User
@@ -85,10 +85,23 @@ def _separation(by: User, approval: Approval) -> str:
 
 def line(run: Run) -> Iterator[Run]:
     """A run and those it was delegated from, up to the one that somebody started."""
-    yield run
-    while run.parent_id:
-        run = Run.objects.select_related("started_by").only("parent", "started_by").get(pk=run.parent_id)
-        yield run
+    here: Run | None = run
+    while here is not None:
+        yield here
+        if here.parent_id and not Run.parent.is_cached(here):
+            look_up_lines([here])
+        here = here.parent
+
+
+def look_up_lines(runs: Iterable[Run]) -> None:
+    """Those that these runs were delegated from, in one query for each step up, however many runs there are."""
+    below = [run for run in runs if run.parent_id]
+    while below:
+        parents = Run.objects.select_related("started_by").only("parent", "started_by")
+        above = parents.in_bulk({run.parent_id for run in below})
+        for run in below:
+            run.parent = above[run.parent_id]
+        below = [run for run in above.values() if run.parent_id]
 
 
 def _same_hands(by: User, other: User, did: str) -> str:

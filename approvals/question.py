@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents.contracts import Json
@@ -166,14 +166,14 @@ def _written(value: Any) -> str:
 def whole(user: User) -> QuerySet[Approval]:
     """Approvals that this person can see, with everything a question shows."""
     related = ("agent__owner", "run__started_by", "release", "team", "claimed_by", "acknowledged_by")
-    given = Prefetch("decisions", Decision.objects.select_related("by").order_by("at"), to_attr="given")
-    shown: QuerySet[Approval] = Approval.objects.visible_to(user).select_related(*related).prefetch_related(given)
+    found = Approval.objects.visible_to(user).select_related(*related)
+    shown: QuerySet[Approval] = found.prefetch_related(voting.GIVEN)
     return shown
 
 
 def brief(approval: Approval, user: User) -> Question:
     """One question of `whole`, for this person."""
-    given: list[Decision] = approval.given  # type: ignore[attr-defined]  # what `whole` prefetches
+    given = approval.given
     duty = duties.refusal(user, approval) if approval.is_open else ""
     tool = Tool.objects.filter(name=approval.tool).values_list("undoable_for", flat=True).first()
     return Question(

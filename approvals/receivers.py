@@ -1,6 +1,6 @@
 """What this app does when another announces a fact. Three lines each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from django.dispatch import receiver
@@ -47,16 +47,22 @@ def stop_or_start_clocks(sender: object, run_id: UUID, state: str, **_: object) 
     pausing.follow(run_id, state)
 
 
+@receiver(signals.runs_woken)
+def start_their_clocks(sender: object, runs: Mapping[UUID, UUID], **_: object) -> None:
+    """Runs that waited go on."""
+    pausing.go_on(runs)
+
+
 @receiver(own.approval_opened)
 def tell_that_somebody_must_decide(sender: object, approval_id: UUID, **_: object) -> None:
     """People and endpoints hear of it once it is committed."""
     facts.note(approval_id, About.OPENED)
 
 
-@receiver([own.approval_decided, own.approval_expired, own.approval_superseded])
-def tell_that_it_is_over(sender: object, approval_id: UUID, **_: object) -> None:
+@receiver(own.approvals_closed)
+def tell_that_it_is_over(sender: object, approvals: Sequence[Approval], **_: object) -> None:
     """Decided, expired or no longer needed."""
-    facts.note_closed(approval_id)
+    facts.note_closed(approvals)
 
 
 @receiver(own.approval_escalated)
@@ -78,17 +84,16 @@ def tell_whom_it_is_with(sender: object, approval: Approval, to: User, **_: obje
     facts.note_delegated(approval, to=to)
 
 
-@receiver([own.approval_decided, own.approval_expired, own.approval_superseded])
-def say_that_it_was_planted(sender: object, approval_id: UUID, **_: object) -> None:
+@receiver(own.approvals_closed)
+def say_which_were_planted(sender: object, approvals: Sequence[Approval], **_: object) -> None:
     """Nobody has to answer a planted request any more."""
-    planting.reveal(approval_id)
+    planting.reveal([approval.pk for approval in approvals])
 
 
-@receiver(own.approval_decided)
-def take_back_what_was_not_earned(sender: object, approval_id: UUID, state: str, **_: object) -> None:
+@receiver(own.approvals_closed)
+def take_back_what_was_not_earned(sender: object, approvals: Sequence[Approval], **_: object) -> None:
     """An act was found wrong: if its agent does such acts more freely than its release says, that may end now."""
-    if state in autonomy.WRONG:
-        autonomy.review(approval_id)
+    autonomy.review([approval.pk for approval in approvals if approval.state in autonomy.WRONG])
 
 
 @receiver(own.approval_claimed)

@@ -5,8 +5,9 @@ from django.dispatch import Signal
 approval_opened = Signal()
 """A person is asked. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
 
-approval_decided = Signal()
-"""A person has answered. `approval_id, run_id, agent_id, team_id: UUID, seq: int, state: str`."""
+approvals_closed = Signal()
+"""Nobody needs to answer these any more: people have, nobody did in time, or nothing is asked any more; the `state` of
+each says which. `approvals: Sequence[Approval]`, as they are now."""
 
 approval_voted = Signal()
 """A person has voted, and it takes more votes. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
@@ -24,9 +25,6 @@ approval_claimed = Signal()
 """Somebody took a question, gave it back or ran out of time. `approval_id, run_id, agent_id, team_id: UUID, seq: int`.
 """
 
-approval_superseded = Signal()
-"""Nobody needs to answer any more. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
-
 approval_escalated = Signal()
 """Nobody reacted in time, so it goes to a level. `approval: Approval, level: int` (1 to 4), `targets: Sequence[User |
 Team]` (empty: the team of the approval), `channels: Sequence[str]` (`in_app`, `email`, `webhook`, `slack`, `pagerduty`,
@@ -35,9 +33,6 @@ Team]` (empty: the team of the approval), `channels: Sequence[str]` (`in_app`, `
 approval_turned = Signal()
 """Its clock or its ladder moved: escalated, acknowledged, paused. `approval_id, run_id, agent_id, team_id: UUID, seq:
 int`."""
-
-approval_expired = Signal()
-"""Nobody answered in time, and it is not done. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
 
 people_notified = Signal()
 """The list of what concerns these people has changed. `people: Iterable[UUID]`."""

@@ -1,6 +1,6 @@
 """What the shell does when another app announces a fact: it tells open pages which topics changed, after the commit."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from django.dispatch import receiver
 
 from agents import signals
 from approvals import signals as asked
+from approvals.models import Approval
 from cockpit import live
 
 
@@ -30,6 +31,13 @@ def tell_of_step(sender: object, run_id: UUID, **_: Any) -> None:
 def tell_of_run(sender: object, run_id: UUID, agent_id: UUID, **_: Any) -> None:
     """A run moved, or was asked to."""
     tell("runs", f"run:{run_id}", "fleet", "agents", f"agent:{agent_id}", "audit")
+
+
+@receiver(signals.runs_woken)
+def tell_of_runs(sender: object, runs: Mapping[UUID, UUID], **_: Any) -> None:
+    """Runs that waited go on."""
+    ids = *(f"run:{run_id}" for run_id in runs), *(f"agent:{agent_id}" for agent_id in set(runs.values()))
+    tell("runs", "fleet", "agents", "audit", *ids)
 
 
 @receiver(signals.agent_changed)
@@ -56,14 +64,18 @@ def tell_of_money(sender: object, **_: Any) -> None:
         asked.approval_claimed,
         asked.approval_voted,
         asked.approval_turned,
-        asked.approval_decided,
-        asked.approval_superseded,
-        asked.approval_expired,
     ]
 )
 def tell_of_question(sender: object, approval_id: UUID, run_id: UUID, **_: Any) -> None:
-    """A question to people came, was answered or went."""
+    """A question to people came, or something happened to it."""
     tell("approvals", f"approval:{approval_id}", f"run:{run_id}", "fleet", "audit")
+
+
+@receiver(asked.approvals_closed)
+def tell_of_answers(sender: object, approvals: Sequence[Approval], **_: Any) -> None:
+    """Questions were answered, or nobody needs to answer them any more."""
+    ids = {topic for one in approvals for topic in (f"approval:{one.pk}", f"run:{one.run_id}")}
+    tell("approvals", "fleet", "audit", *ids)
 
 
 @receiver(asked.samples_drawn)

@@ -65,12 +65,11 @@ def answer_many(answers: Mapping[Place, Answer]) -> set[Place]:
         cursor.execute(STORE, given)
         stored: set[Place] = set(cursor.fetchall())
         cursor.execute(WAKE, {"runs": list({run_id for run_id, _ in stored})})
-        woken = cursor.fetchall()
+        woken: dict[UUID, UUID] = dict(cursor.fetchall())
     for run_id, seq in sorted(place for place in stored if place[0] in sessions):
         elsewhere.heed(sessions[run_id], seq, answers[run_id, seq])
-    for run_id, agent_id in woken:
-        signals.run_ready.send(Run, run_id=run_id, queue=Run.Queue.CONTROL)
-        signals.run_changed.send(Run, run_id=run_id, agent_id=agent_id, state=Run.State.QUEUED)
+    if woken:
+        signals.runs_woken.send(Run, runs=woken, queue=Run.Queue.CONTROL)
     return stored
 
 

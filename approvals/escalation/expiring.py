@@ -98,4 +98,4 @@ def _close(ended: Sequence[Approval], why: str, at: datetime) -> None:
     audit.append(audit.entry("approval.expired", about=one, by=None, reason=why, **asking.links(one)) for one in ended)
     for one in ended:
         one.state, one.closed_because = expired, why
-        signals.approval_expired.send(Approval, **asking.subject(one))
+    signals.approvals_closed.send(Approval, approvals=ended)

@@ -27,7 +27,7 @@ def follow(run_id: UUID, state: str) -> None:
     if state == Run.State.PAUSED:
         stop(run_id)
     elif state == Run.State.QUEUED:
-        go_on(run_id)
+        go_on([run_id])
 
 
 @transaction.atomic
@@ -44,9 +44,9 @@ def stop(run_id: UUID) -> None:
 
 
 @transaction.atomic
-def go_on(run_id: UUID) -> None:
-    """They run again; everything that was due is due as much later as nothing counted."""
-    stopped = Approval.objects.filter(run_id=run_id, state=Approval.State.OPEN, stopped_at__isnull=False)
+def go_on(runs: Iterable[UUID]) -> None:
+    """The clocks of their open questions run again; everything that was due is due as much later as nothing counted."""
+    stopped = Approval.objects.filter(run__in=list(runs), state=Approval.State.OPEN, stopped_at__isnull=False)
     found = list(stopped.order_by("pk").select_for_update(of=("self",)))
     if not found:
         return

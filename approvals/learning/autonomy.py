@@ -4,11 +4,12 @@ The tick proposes and the governance role decides, never whoever owns the agent.
 is seen that it should not have been, without asking anybody.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from agents import errors, signals
@@ -52,9 +53,13 @@ def watch() -> int:
     return sum(_review(one) for one in held)
 
 
-def review(approval_id: UUID) -> int:
-    """The same at once, for the agent and tool that a question was about: called where an act was found wrong."""
-    held = Autonomy.objects.filter(ended_at=None, agent__approvals=approval_id, tool=F("agent__approvals__tool"))
+def review(approvals: Sequence[UUID]) -> int:
+    """The same at once, for the agents and tools that these questions were about: called where acts were found
+    wrong."""
+    if not approvals:
+        return 0
+    found = Approval.objects.filter(pk__in=approvals, agent=OuterRef("agent"), tool=OuterRef("tool"))
+    held = Autonomy.objects.filter(Exists(found), ended_at=None)
     return sum(_review(one) for one in held.select_related("agent__release", "agent__team", "agent__owner"))
 
 

@@ -5,6 +5,7 @@ driver ever has that run. Answered, it reveals itself in the transaction of the 
 what it was, and what was let through is marked as not carried out, so that the proof at dispatch refuses it too.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -133,11 +134,15 @@ def _store(like: Approval, action: Action) -> None:
     StepPayload.objects.create(run_id=action.run_id, seq=action.seq, input={"arguments": action.arguments})
 
 
-def reveal(approval_id: UUID) -> bool:
-    """Say what it was, now that nobody has to answer it any more. Call in the transaction that closes it."""
-    found = Plant.objects.select_related("approval__run").filter(approval=approval_id, revealed_at=None).first()
-    if found is None or found.approval.is_open:
-        return False
+def reveal(approvals: Sequence[UUID]) -> None:
+    """Say which of these were planted, now that nobody has to answer them any more. Call in the transaction that closes
+    them."""
+    for found in Plant.objects.select_related("approval__run").filter(approval__in=approvals, revealed_at=None):
+        if not found.approval.is_open:
+            _reveal(found)
+
+
+def _reveal(found: Plant) -> None:
     asked, now = found.approval, timezone.now()
     decided = asked.state in Approval.DECIDED
     found.caught, found.revealed_at = (asked.state in CAUGHT if decided else None), now
@@ -149,4 +154,3 @@ def reveal(approval_id: UUID) -> bool:
         asked.run.move(to=Run.State.CANCELLED)
         signals.run_changed.send(Run, run_id=asked.run_id, agent_id=asked.agent_id, state=asked.run.state)
     audit.record("approval.revealed", about=asked, by=None, reason=said, caught=found.caught)
-    return True

@@ -1,11 +1,18 @@
 """Noting what happened, in the transaction that made it true: one row, whoever it may concern."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from agents.models import Team, User
 from approvals.models import Approval
 from approvals.notify.models import About, Fact
+
+CLOSED = {
+    **dict.fromkeys(Approval.DECIDED, About.DECIDED),
+    Approval.State.EXPIRED: About.EXPIRED,
+    Approval.State.SUPERSEDED: About.SUPERSEDED,
+}
+"""What is told of a question that is no longer open."""
 
 
 def note(approval_id: UUID, about: About) -> None:
@@ -13,15 +20,9 @@ def note(approval_id: UUID, about: About) -> None:
     Fact.objects.create(approval_id=approval_id, about=about)
 
 
-def note_closed(approval_id: UUID) -> None:
-    """Nobody needs to answer any more, or somebody has voted and others still must: the row says which."""
-    state = Approval.objects.filter(pk=approval_id).values_list("state", flat=True).first()
-    if state in Approval.DECIDED:
-        note(approval_id, About.DECIDED)
-    elif state == Approval.State.EXPIRED:
-        note(approval_id, About.EXPIRED)
-    elif state == Approval.State.SUPERSEDED:
-        note(approval_id, About.SUPERSEDED)
+def note_closed(approvals: Iterable[Approval]) -> None:
+    """Nobody needs to answer these any more: the state of each says why."""
+    Fact.objects.bulk_create(Fact(approval=one, about=CLOSED[one.state]) for one in approvals)
 
 
 def note_escalated(approval: Approval, *, level: int, targets: Sequence[User | Team], channels: Sequence[str]) -> None:

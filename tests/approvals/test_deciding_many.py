@@ -1,9 +1,11 @@
 """One answer to many questions: each is checked as if it were the only one, and each run goes on once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from uuid_utils.compat import uuid7
 
 from agents import errors, signals
@@ -20,12 +22,12 @@ def woken() -> Iterator[list[UUID]]:
     """The runs that are told to go on, in order."""
     heard: list[UUID] = []
 
-    def hear(sender: object, run_id: UUID, **_: object) -> None:
-        heard.append(run_id)
+    def hear(sender: object, runs: Mapping[UUID, UUID], **_: object) -> None:
+        heard.extend(runs)
 
-    signals.run_ready.connect(hear)
+    signals.runs_woken.connect(hear)
     yield heard
-    signals.run_ready.disconnect(hear)
+    signals.runs_woken.disconnect(hear)
 
 
 def asked(*approvals: Approval) -> dict[UUID, UUID]:
@@ -89,3 +91,19 @@ def test_what_the_engine_no_longer_asks_is_left_open(rhea: User) -> None:
     made = decide_many(asked(gone, fine), Given(rhea, "approve"))
     assert "no longer waiting" in str(made[0])
     assert set(Approval.objects.filter(state="open")) == {gone}
+
+
+def test_what_has_to_be_known_of_each_is_looked_up_for_all_of_them_at_once(rhea: User) -> None:
+    def queries(number: int) -> int:
+        delegated = [questions.held(questions.run(parent=questions.run(parent=questions.run()))) for _ in range(number)]
+        closed = [questions.held(questions.run()) for _ in range(number)]
+        voted = [questions.held(questions.run()) for _ in range(number)]
+        Approval.objects.filter(pk__in=[one.pk for one in voted]).update(votes_needed=2)
+        for one in closed:
+            questions.settle(one, by=rhea, answer="reject")
+        with CaptureQueriesContext(connection) as counted:
+            made = decide_many(asked(*delegated, *closed, *voted), Given(rhea, "approve"))
+        assert sum(isinstance(one, Decision) for one in made) == number
+        return len(counted)
+
+    assert queries(1) == queries(4)

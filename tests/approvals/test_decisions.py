@@ -13,7 +13,7 @@ from agents.models import AuditEntry, Run, Step, Team, User
 from agents.people import accounts
 from approvals.gates import TierGate
 from approvals.models import Approval, Decision
-from approvals.signals import approval_decided
+from approvals.signals import approvals_closed
 from tests import factories
 from tests.approvals import questions
 
@@ -221,14 +221,14 @@ def test_deciding_takes_a_role(approval: Approval, olga: User, stranger: User) -
 def test_what_was_decided_is_announced_inside_the_transaction(approval: Approval, rhea: User) -> None:
     heard = []
 
-    def hear(sender: object, approval_id: object, state: str, **_: object) -> None:
-        heard.append((approval_id, state, transaction.get_connection().in_atomic_block))
+    def hear(sender: object, approvals: list[Approval], **_: object) -> None:
+        heard.extend((one.pk, one.state, transaction.get_connection().in_atomic_block) for one in approvals)
 
-    approval_decided.connect(hear)
+    approvals_closed.connect(hear)
     try:
         questions.settle(approval, by=rhea)
     finally:
-        approval_decided.disconnect(hear)
+        approvals_closed.disconnect(hear)
     assert heard == [(approval.pk, "approved", True)]
 
 

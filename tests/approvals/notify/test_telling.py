@@ -9,7 +9,7 @@ from django.core import mail
 from django.db import connections
 
 from agents.models import Role, Team, User
-from approvals import asking, signals, solo
+from approvals import signals, solo
 from approvals.models import Approval
 from approvals.notify import choosing, connecting, outbox, posting, reading, telling
 from approvals.notify.connecting import Wanted
@@ -69,8 +69,9 @@ def test_one_decided_before_anybody_was_told_asks_nobody(asked: Approval, rhea: 
 def test_an_expired_one_is_told_to_those_who_could_have_decided_and_to_the_starter(
     asked: Approval, rhea: User, olga: User
 ) -> None:
-    Approval.objects.filter(pk=asked.pk).update(state=Approval.State.EXPIRED)
-    signals.approval_expired.send(Approval, **asking.subject(asked))
+    asked.state = Approval.State.EXPIRED
+    asked.save()
+    signals.approvals_closed.send(Approval, approvals=[asked])
     telling.tell()
     assert told(rhea)[0] == told(olga)[0] == "Expired without a decision: Refund €184.00 to Café Lindenhof"
 
