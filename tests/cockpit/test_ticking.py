@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents.models import TickJob, Worker
-from cockpit.ticking import Done, Job, show_life, tick
+from agents.models import Team, TickJob, User, Worker
+from approvals.models import Escalation
+from cockpit.ticking import JOBS, Done, Job, show_life, tick
+from tests.approvals import clockwork, questions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,5 +57,50 @@ def test_a_job_that_fails_is_counted_and_the_others_go_on():
 
 def test_failures_only_add_up():
     for failures in (2, 0, 1):
-        show_life("tick:here:1", {"sweep": Done(0.1, 0.2, failures)})
+        show_life({"sweep": Done(0.1, 0.2, failures)})
     assert TickJob.objects.get().failures == 3
+
+
+def test_however_slow_another_job_is_escalation_is_not_late_and_happens_once(
+    team: Team, rhea: User, olga: User
+) -> None:
+    clockwork.policy(team)
+    asked = questions.held()
+    clockwork.let_pass(asked, 10 - 1.5 / 60)  # of ten minutes
+    stopping = threading.Event()
+    jobs = Job("slow", 0.1, lambda: stopping.wait(6) or 1), *(job for job in JOBS if job.name == "escalations")
+    ticks = [threading.Thread(target=tick, args=(stopping, jobs)) for _ in range(2)]
+    for one in ticks:
+        one.start()
+    deadline = time.monotonic() + 15
+    while not Escalation.objects.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stopping.set()
+    for one in ticks:
+        one.join()
+    kept = Escalation.objects.get()
+    assert timedelta() <= kept.at - kept.due_at <= timedelta(seconds=1)
+
+
+def test_told_to_stop_it_ends_what_is_under_way_in_any_thread_and_says_so():
+    stopping, ended = threading.Event(), []
+
+    def careful() -> int:
+        stopping.set()
+        time.sleep(0.3)
+        ended.append(threading.current_thread().name)
+        return 1
+
+    tick(stopping, [Job("careful", 0.1, careful, alone=True), Job("other", 9.0, lambda: 1)])
+    assert ended == ["careful"]
+    assert TickJob.objects.get(name="careful").took_s >= 0.3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_ends_the_tick() -> None:
+    def fatal() -> int:
+        raise SystemExit
+
+    stopping = threading.Event()
+    tick(stopping, [Job("fatal", 0.1, fatal, alone=True), Job("other", 0.1, lambda: 1)])
+    assert stopping.is_set(), "whoever started it starts another one"
