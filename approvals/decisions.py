@@ -280,7 +280,7 @@ def _keep_votes(votes: Sequence[Decision]) -> dict[UUID, Decision | errors.Domai
     Approval.objects.filter(pk__in=asked).update(claimed_by=None, claimed_until=None)
     audit.append([_entry("approval.voted", one) for one in votes])
     for one in votes:
-        signals.approval_voted.send(Approval, **asking.subject(one.approval))
+        signals.approval_voted.send(Approval, **asking.subject(one.approval), by=one.by)
     return {one.approval_id: one for one in votes}
 
 

@@ -96,6 +96,12 @@ def take_back_what_was_not_earned(sender: object, approvals: Sequence[Approval],
     autonomy.review([approval.pk for approval in approvals if approval.state in autonomy.WRONG])
 
 
+@receiver(own.approval_voted)
+def voting_acknowledges(sender: object, approval_id: UUID, by: User, **_: object) -> None:
+    """Whoever votes has reacted, though it takes others as well."""
+    acknowledging.note_vote(approval_id, by=by)
+
+
 @receiver(own.approval_claimed)
 def claiming_acknowledges(sender: object, approval_id: UUID, **_: object) -> None:
     """Whoever claims a question has it in hand."""

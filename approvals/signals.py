@@ -10,7 +10,7 @@ approvals_closed = Signal()
 each says which. `approvals: Sequence[Approval]`, as they are now."""
 
 approval_voted = Signal()
-"""A person has voted, and it takes more votes. `approval_id, run_id, agent_id, team_id: UUID, seq: int`."""
+"""A person has voted, and it takes more votes. `approval_id, run_id, agent_id, team_id: UUID, seq: int, by: User`."""
 
 approval_delegated = Signal()
 """A question was handed to a person. `approval: Approval, to: User`."""

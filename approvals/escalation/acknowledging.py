@@ -1,6 +1,7 @@
 """Acknowledging: somebody has a question in hand. It quiets the ladder for a while and decides nothing.
 
-Opening a question and claiming it say the same. An acknowledgement that is not followed by a decision lapses.
+Opening a question, claiming it and voting on it say the same. An acknowledgement that is not followed by a decision
+lapses.
 """
 
 from uuid import UUID
@@ -60,6 +61,12 @@ def note_claim(approval_id: UUID) -> None:
     one = held.select_related("claimed_by").first()
     if one and one.held_by:
         _note(one, one.held_by)
+
+
+def note_vote(approval_id: UUID, *, by: User) -> None:
+    """Somebody gave one of several votes. The others have as long as any acknowledgement lasts before it goes on up."""
+    if one := Approval.objects.filter(pk=approval_id, acknowledged_at=None).first():
+        _note(one, by)
 
 
 def _lock(approval: Approval) -> Approval:

@@ -56,6 +56,25 @@ def test_only_who_may_decide_acknowledges_and_one_at_a_time(approval: Approval, 
         acknowledging.acknowledge(approval, by=other)
 
 
+def test_a_vote_is_an_acknowledgement_unless_somebody_has_it_in_hand_already(
+    approval: Approval, rhea: User, team: Team
+) -> None:
+    Approval.objects.filter(pk=approval.pk).update(votes_needed=3)
+    ruth = factories.person("ruth", "reviewer", of=team)
+    let_pass(approval, 8)
+    questions.settle(approval, by=rhea)
+    first = now(approval)
+    assert (first.state, first.acknowledged_by) == ("open", rhea)
+    assert first.acknowledged_at is not None
+    assert first.next_due_at == first.acknowledged_at + 15 * MINUTE
+    questions.settle(approval, by=ruth)
+    assert (now(approval).acknowledged_by, now(approval).acknowledged_at) == (rhea, first.acknowledged_at)
+    let_pass(approval, 14)
+    assert firing.fire() == 0
+    let_pass(approval, 2)
+    assert firing.fire() == 1, "and where the last vote is missing then, others are asked"
+
+
 def test_claiming_and_opening_acknowledge_but_a_page_that_renews_itself_does_not(
     approval: Approval, rhea: User, olga: User, client: Any
 ) -> None:

@@ -46,7 +46,11 @@ def test_the_act_waits_for_the_last_vote(approval, rhea, teo):
     assert (now(approval).state, questions.step_of(approval).answer["kind"]) == ("approved", "approved")
     integrity.require_valid_decision(questions.as_dispatched(now(approval)))
     entries = AuditEntry.objects.filter(verb__startswith="approval.", by__isnull=False).order_by("pk")
-    assert [(one.verb, one.by_name) for one in entries] == [("approval.voted", "rhea"), ("approval.decided", "teo")]
+    assert [(one.verb, one.by_name) for one in entries] == [
+        ("approval.voted", "rhea"),
+        ("approval.acknowledged", "rhea"),
+        ("approval.decided", "teo"),
+    ]
 
 
 def test_nobody_votes_twice_and_neither_do_two_accounts_of_one_person(approval, rhea, team):
