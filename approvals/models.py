@@ -228,6 +228,7 @@ class Approval(models.Model):
             models.Index(fields=["state", "-id"], name="approval_state"),
             models.Index(fields=["team", "-id"], name="approval_team"),
             models.Index(fields=["agent", "-id"], name="approval_agent"),
+            models.Index(fields=["agent"], name="approval_asking", condition=Q(state="open")),
             models.Index(
                 fields=["agent", "tool", "-decided_at"],
                 name="approval_learned",

@@ -9,12 +9,12 @@ from typing import Any, Self
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import Count, F, Min, Q
+from django.db.models import Count, Exists, F, Min, OuterRef, Q
 from django.utils import timezone
 
 from agents import errors
 from agents.keyset import Cut, cut
-from agents.models import User
+from agents.models import Agent, User
 from approvals.bulk import grouping
 from approvals.bulk.models import BulkDecision, BulkItem
 from approvals.models import SLO, Approval, ApprovalQuerySet
@@ -104,7 +104,7 @@ def page(user: User, filters: Filters, *, limit: int, cursor: str = "") -> Cut[A
     """One page of the list, with what a row shows."""
     found = select(user, filters).select_related("agent", "claimed_by").defer("arguments", "preview", "bound")
     if filters.is_queue and not filters.claim and not filters.bulk:
-        return grouping.counted(_cut_by_due(grouping.leaders(found, user), limit=limit, cursor=cursor), user)
+        return grouping.counted(_cut_by_due(grouping.leaders(found), limit=limit, cursor=cursor), user)
     if filters.is_queue:
         return _cut_by_due(found, limit=limit, cursor=cursor)
     return cut(found, key="-id", limit=limit, cursor=cursor)
@@ -152,8 +152,9 @@ def waiting_for(user: User) -> int:
 
 def agents_asking(user: User) -> list[str]:
     """Slugs of agents with open questions, to offer as filters; not all of very many."""
-    asking = Approval.objects.visible_to(user).filter(state=Approval.State.OPEN).order_by("agent__slug")
-    return list(asking.values_list("agent__slug", flat=True).distinct()[:AGENTS_OFFERED])
+    asked = Approval.objects.filter(agent=OuterRef("pk"), state=Approval.State.OPEN)
+    asking = Agent.objects.visible_to(user).filter(Exists(asked)).order_by("slug")
+    return list(asking.values_list("slug", flat=True)[:AGENTS_OFFERED])
 
 
 @dataclass(frozen=True, slots=True)

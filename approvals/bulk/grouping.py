@@ -5,22 +5,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, OuterRef, Q
 
 from agents.keyset import Cut
 from agents.models import User
 from approvals.bulk import fitness
 from approvals.models import FIT, Approval, ApprovalQuerySet
 
-MOST_SHOWN = 200
+MOST_SHOWN = 100
+"""Rows of a group that one page shows, each to be looked at; more of them are decided by a job, named by number."""
 LONGEST_VALUE = 80
 
 
-def leaders(found: ApprovalQuerySet, user: User) -> ApprovalQuerySet:
-    """The rows of the queue: whatever stands alone, and of what can be decided together the first of each group."""
-    order = ("team_id", "alike", "due_at", "id")
-    first = Approval.objects.visible_to(user).filter(FIT).exclude(alike="").order_by(*order).distinct(*order[:2])
-    rows: ApprovalQuerySet = found.filter(~FIT | Q(alike="") | Q(pk__in=first.values("pk")))
+def leaders(found: ApprovalQuerySet) -> ApprovalQuerySet:
+    """The rows of the queue: whatever stands alone, and of what can be decided together the first of each group.
+
+    A row asks for itself whether one of its group stands before it (one probe of `approval_groups`), so that a page
+    costs what it shows and not what is open. Whoever sees a row sees its team, thus all of its group.
+    """
+    due, pk = OuterRef("due_at"), OuterRef("pk")
+    before = Q(due_at__lte=due) & (Q(due_at__lt=due) | Q(pk__lt=pk))
+    group = Approval.objects.filter(FIT, before, team_id=OuterRef("team_id"), alike=OuterRef("alike"))
+    rows: ApprovalQuerySet = found.filter(~FIT | Q(alike="") | ~Exists(group))
     return rows
 
 

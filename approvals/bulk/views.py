@@ -46,7 +46,8 @@ def group(request: PersonRequest, approval_id: UUID) -> HttpResponse:
 def shown(leader: Approval, user: User) -> dict[str, Any]:
     """What the group of this request shows."""
     alike = choosing.members(leader, user)
-    members = list(alike.select_related("agent", "run")[: grouping.MOST_SHOWN])
+    rows = alike.select_related("claimed_by").defer("preview", "bound", "reasons")
+    members = list(rows[: grouping.MOST_SHOWN])
     number = len(members) if len(members) < grouping.MOST_SHOWN else alike.count()
     codes = Decision.Code.choices
     return {"leader": leader, "table": grouping.table(members), "number": number, "codes": codes}
