@@ -74,7 +74,7 @@ FROM agents_step s LEFT JOIN agents_steppayload p ON p.run_id = s.run_id AND p.s
 WHERE s.run_id = %(run)s ORDER BY s.seq
 """
 
-CHECKPOINT = """
+_STORE = """
 -- A step that neither acted outside nor is priced: stored, counted and answered with what people want, in one commit.
 -- The run is locked, not written: its count of steps follows with the next lease renewal, wait or end.
 WITH run AS (
@@ -89,9 +89,23 @@ WITH run AS (
 ), payload AS (
     INSERT INTO agents_steppayload (run_id, seq, input, output)
     SELECT %(run)s, %(seq)s, %(input)s::jsonb, %(output)s::jsonb FROM run
-)
-SELECT run.asked, a.frozen_at IS NOT NULL, run.tuning + a.tuning FROM run JOIN agents_agent a ON a.id = run.agent_id
-"""
+)"""
+_NEWS = "SELECT run.asked, a.frozen_at IS NOT NULL, run.tuning + a.tuning"
+_FROM = "FROM run JOIN agents_agent a ON a.id = run.agent_id"
+
+CHECKPOINT = "\n".join((_STORE, _NEWS, _FROM))
+
+_ENDED = """, ended AS (
+    -- Nothing comes after this step: the run is completed with it, unless people want something else first.
+    UPDATE agents_run r SET state = 'completed', finished_at = now(), changed_at = now(), lease_until = NULL,
+        lease_holder = '', lease_token = r.lease_token + 1, waiting_for = '', waits = '', wake_at = NULL,
+        result = %(result)s::jsonb, steps_done = %(steps_done)s, xid = pg_current_xact_id()
+    FROM run JOIN agents_agent a ON a.id = run.agent_id
+    WHERE r.id = %(run)s AND run.asked = '' AND a.frozen_at IS NULL AND run.tuning + a.tuning = %(tuned)s
+    RETURNING r.id
+)"""
+
+CHECKPOINT_LAST = "\n".join((_STORE, _ENDED, _NEWS, ", EXISTS (SELECT 1 FROM ended)", _FROM))
 
 GUARD = """
 -- Before anything else is written for a run: it is still ours, and what people want of it. Locks it to the commit.

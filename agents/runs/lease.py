@@ -61,6 +61,7 @@ class Claim:
     depth: int
     release: "Content"
     frozen: bool = False
+    ended: bool = False
     told_at: float = 0.0
     tuned: int = 0
     tuned_until: float = math.inf

@@ -1,7 +1,7 @@
 """Doing what was planned and allowed: asking a model, using a tool. No transaction is open while the outside world
 works."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +13,7 @@ from agents.cancellation import Cancellation
 from agents.contracts import (
     AskModel,
     BilledCall,
+    Finish,
     Json,
     ModelAttempt,
     ModelReply,
@@ -39,7 +40,15 @@ UNTRIED = frozenset({retrying.CAPACITY, "breaker_open", "not_cached"})
 GATEWAY_ATTEMPTS = 100  # calls of one step attempt are booked under numbers of their own, this far apart
 
 
-def perform(claim: Claim, step: Planned, cancellation: Cancellation) -> None:
+Foresee = Callable[[Planned, Result], Finish | None]
+"""Asks a program for its last word, should the step that was just taken be its last."""
+
+
+def goes_on(step: Planned, result: Result) -> None:
+    """Whatever came of the step, it is not the end."""
+
+
+def perform(claim: Claim, step: Planned, cancellation: Cancellation, foresee: Foresee = goes_on) -> None:
     """Take one step that every gate let through, and store what became of it."""
     if step.action.kind == "delegate":
         delegating.begin(claim, step)
@@ -50,15 +59,15 @@ def perform(claim: Claim, step: Planned, cancellation: Cancellation) -> None:
     elif step.action.writes or step.stored:
         perform_write(claim, step, cancellation)
     else:
-        perform_read(claim, step, use(claim, step, cancellation))
+        perform_read(claim, step, use(claim, step, cancellation), foresee)
 
 
-def perform_read(claim: Claim, step: Planned, result: Result) -> None:
+def perform_read(claim: Claim, step: Planned, result: Result, foresee: Foresee) -> None:
     """What was read is one checkpoint; only what is to be read again needs a place before that."""
     if due := retrying.due(claim, step, result):
         postponing.postpone(claim, step, result, due)
     else:
-        steps.checkpoint(claim, step, result)
+        steps.checkpoint(claim, step, result, last=foresee(step, result))
 
 
 def perform_write(claim: Claim, step: Planned, cancellation: Cancellation) -> None:

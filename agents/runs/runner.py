@@ -88,6 +88,8 @@ class Driver:
         self.program = programs.load(claim.release.program)
         self.assignment = tuning.tune(claim)
         self.is_whole_turn = claim.token == 1  # nobody left half a turn behind
+        self.is_single = False
+        self.foreseen: tuple[int, Turn] | None = None
         self.stopped: tuple[Planned, Answer] | None = None
         self.yield_after = claim.steps_done + YIELD_STEPS
         self.yield_at = time.monotonic() + YIELD_SECONDS
@@ -101,7 +103,7 @@ class Driver:
             return
         while not self.must_stop() and not ending.wait_on(self.claim):
             if self.claim.is_untuned:
-                self.assignment = tuning.tune(self.claim)
+                self.assignment, self.foreseen = tuning.tune(self.claim), None
                 if pinning.is_elsewhere(self.claim):
                     ending.hand_back(self.claim)
                     return
@@ -122,6 +124,9 @@ class Driver:
     def must_stop(self) -> bool:
         """Between two steps: obey people, make room for others."""
         claim = self.claim
+        if claim.ended:
+            ending.announce(claim, "completed")
+            return True
         if claim.asked or claim.frozen:
             ending.obey(claim)
             return True
@@ -151,14 +156,28 @@ class Driver:
         A program is pure, so asking again with the history before an unfinished turn gives that turn again.
         """
         history = self.claim.history
-        if history:
+        if history and (self.claim.open or not self.is_whole_turn):
             start = history[max(history)].turn
             before = [event for seq, event in sorted(history.items()) if seq < start]
-            if self.claim.open or not (self.is_whole_turn or self.is_whole(start, before)):
+            if self.claim.open or not self.is_whole(start, before):
                 return start, self.ask(before)
-            self.is_whole_turn = True
-        events = [history[seq] for seq in sorted(history)]
-        return (events[-1].seq + 1 if events else 1), self.ask(events)
+        self.is_whole_turn = True
+        start = max(history, default=0) + 1
+        if self.foreseen and self.foreseen[0] == start:
+            return self.foreseen
+        return start, self.ask([history[seq] for seq in sorted(history)])
+
+    def foresee(self, step: Planned, result: Result) -> Finish | None:
+        """What the program says once it knows of this too, where that is the plain end of the run: then the step and
+        the end are one commit. A program is pure, so what it says otherwise is kept for the turn that follows."""
+        claim = self.claim
+        if step.stored or claim.parent_id is not None or connection.in_atomic_block or not self.is_single:
+            return None
+        events = [claim.history[seq] for seq in sorted(claim.history)]
+        turn = self.ask([*events, steps.event(step, result.state, result.output, result.error)])
+        self.foreseen = step.seq + 1, turn
+        last = turn[0] if turn else None
+        return last if isinstance(last, Finish) and not last.failure and last.spent is None else None
 
     def is_whole(self, start: int, before: list[Event]) -> bool:
         """Whether every ask of the turn at `start` has a step. Only a taken-over run can have a turn that is not."""
@@ -175,6 +194,7 @@ class Driver:
 
     def take(self, start: int, asked: Turn) -> bool:
         """Work on one turn: gate what is new together, perform what may be; False while a person must answer first."""
+        self.is_single = len(asked) == 1
         fresh, ready = self.sort_out(start, asked)
         if self.stopped:
             return True
@@ -219,7 +239,7 @@ class Driver:
     def perform(self, step: Planned) -> None:
         """Take a step; what a gate refuses at the last moment is a refused step that the program sees."""
         try:
-            performing.perform(self.claim, step, self.cancellation)
+            performing.perform(self.claim, step, self.cancellation, self.foresee)
         except errors.Moved as error:
             reasking.ask_again(self.claim, step, error)
         except errors.DomainError as error:

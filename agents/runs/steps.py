@@ -15,7 +15,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 
-from agents import errors, signals
+from agents import signals
 from agents.contracts import (
     Action,
     Answer,
@@ -23,6 +23,7 @@ from agents.contracts import (
     BilledCall,
     Confidence,
     Event,
+    Finish,
     Price,
     Source,
     Usage,
@@ -30,9 +31,8 @@ from agents.contracts import (
     Verdict,
 )
 from agents.models import Run, Step, Touch
-from agents.runs import gates, hotpath
+from agents.runs import gates, hotpath, touching
 from agents.runs.lease import Claim, Held
-from agents.tools import invocation
 from agents.tools.catalogue import ToolSpec
 
 TELL_SECONDS = 0.1
@@ -107,12 +107,15 @@ def database() -> Iterator[None]:
             connection.close()
 
 
+def event(step: Planned, state: str, output: Any, error: str) -> Event:
+    """A step as its program sees it."""
+    call_id = step.ask.call_id if isinstance(step.ask, UseTool) else ""
+    return Event(step.seq, step.turn, step.action.kind, step.action.name, state, step.given, output, error, call_id)
+
+
 def remember(claim: Claim, step: Planned, state: str, output: Any, error: str) -> None:
     """Keep a driver's own view of history in step with the table."""
-    call_id = step.ask.call_id if isinstance(step.ask, UseTool) else ""
-    claim.history[step.seq] = Event(
-        step.seq, step.turn, step.action.kind, step.action.name, state, step.given, output, error, call_id
-    )
+    claim.history[step.seq] = event(step, state, output, error)
     claim.open.pop(step.seq, None)
 
 
@@ -121,33 +124,37 @@ def heed(claim: Claim, news: tuple[Any, ...]) -> None:
     claim.asked, claim.frozen, claim.tuning = news[0], news[1], news[2]
 
 
-def checkpoint(claim: Claim, step: Planned, result: Result) -> None:
-    """Store a step that neither acted outside nor is priced: one statement, one commit."""
+def checkpoint(claim: Claim, step: Planned, result: Result, *, last: Finish | None = None) -> None:
+    """Store a step that neither acted outside nor is priced: one statement, one commit. Where the program has said its
+    last word about it the run is completed in the same one, unless people want something else first."""
     finished = result.finished_at or now()
     call_id = step.ask.call_id if isinstance(step.ask, UseTool) else ""
-    row = hotpath.one(
-        hotpath.CHECKPOINT,
-        {
-            "run": claim.run_id,
-            "token": claim.token,
-            "seq": step.seq,
-            "turn": step.turn,
-            "kind": step.action.kind,
-            "name": hotpath.text(step.action.name, most=160),
-            "state": result.state,
-            "tier": step.action.tier,
-            "call_id": hotpath.text(call_id, most=120),
-            "says": step.action.says,
-            "started_at": result.started_at or (None if step.ask.recorded else finished),
-            "finished_at": finished,
-            "error_class": hotpath.text(result.error_class, most=60),
-            "error": hotpath.text(result.error),
-            "in_force": hotpath.to_json(in_force(claim, step)) if claim.overrides else None,
-            "input": hotpath.to_json(step.given),
-            "output": hotpath.to_json(result.output),
-        },
-    )
-    heed(claim, hotpath.fenced(row))
+    params: dict[str, Any] = {
+        "run": claim.run_id,
+        "token": claim.token,
+        "seq": step.seq,
+        "turn": step.turn,
+        "kind": step.action.kind,
+        "name": hotpath.text(step.action.name, most=160),
+        "state": result.state,
+        "tier": step.action.tier,
+        "call_id": hotpath.text(call_id, most=120),
+        "says": step.action.says,
+        "started_at": result.started_at or (None if step.ask.recorded else finished),
+        "finished_at": finished,
+        "error_class": hotpath.text(result.error_class, most=60),
+        "error": hotpath.text(result.error),
+        "in_force": hotpath.to_json(in_force(claim, step)) if claim.overrides else None,
+        "input": hotpath.to_json(step.given),
+        "output": hotpath.to_json(result.output),
+    }
+    if last is None:
+        news = hotpath.fenced(hotpath.one(hotpath.CHECKPOINT, params))
+    else:
+        params |= {"result": hotpath.to_json(last.result), "steps_done": claim.steps_done + 1, "tuned": tuned(claim)}
+        news = hotpath.fenced(hotpath.one(hotpath.CHECKPOINT_LAST, params))
+        claim.ended = news[-1]
+    heed(claim, news)
     claim.steps_done += 1
     remember(claim, step, result.state, result.output, result.error)
     progress(claim)
@@ -197,10 +204,16 @@ def insert(
         "input": hotpath.to_json(step.given),
         "token": claim.token,
         "minds": minds,
-        "tuned": -1 if claim.is_untuned else claim.tuned,
+        "tuned": tuned(claim),
         "silence": hotpath.SILENCE,
     }
     return hotpath.fenced(hotpath.within(hotpath.INTEND, params))
+
+
+def tuned(claim: Claim) -> int:
+    """Which parameters a driver goes by, for a write that minds whether they changed; none that the run can have where
+    they have run out by this clock."""
+    return -1 if claim.is_untuned else claim.tuned
 
 
 def in_force(claim: Claim, step: Planned) -> dict[str, Any]:
@@ -227,7 +240,7 @@ def hold(claim: Claim, held: list[tuple[Planned, Verdict]]) -> None:
 
 def intend(claim: Claim, step: Planned) -> bool:
     """Commit the intent to act; False when people want something else first, and then nothing is written."""
-    touches = touched(claim, step)
+    touches = touching.touched(claim.run_id, step.seq, step.spec, step.action)
     with database():
         news = insert(claim, step, "intended", minds=True)
         heed(claim, news)
@@ -237,31 +250,6 @@ def intend(claim: Claim, step: Planned) -> bool:
         if touches:
             Touch.objects.bulk_create(touches, ignore_conflicts=True)
     return True
-
-
-def touched(claim: Claim, step: Planned) -> list[Touch]:
-    """The records an act is about to touch; a repeated attempt touches the same. The tool says so itself and may look
-    them up elsewhere: not inside a transaction."""
-    if step.spec is None or not step.action.writes or step.spec.touches is None:
-        return []
-    until = now() + step.spec.undoable_for if step.spec.undoable_for else None
-    try:
-        records = invocation.touched(step.spec, step.action.arguments)
-    except errors.OutsideError as error:
-        raise errors.Invalid(str(error)) from error
-    return [
-        Touch(
-            run_id=claim.run_id,
-            seq=step.seq,
-            kind=record.kind,
-            record=record.record,
-            customer=record.customer,
-            amount=record.amount,
-            currency=record.currency,
-            undoable_until=until,
-        )
-        for record in records
-    ]
 
 
 def fenced(claim: Claim) -> tuple[Any, ...]:

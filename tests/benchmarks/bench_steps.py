@@ -100,8 +100,9 @@ def insert_rows(share: list[int], barrier: object) -> None:
 
 # --- ours ----------------------------------------------------------------------------------------------------------
 def enqueue() -> list[UUID]:
-    """Runs of a ten-step pipeline, queued and not yet driven."""
+    """Runs of a ten-step pipeline, queued as `starting.start` leaves them and not yet driven."""
     from agents.models import Agent, Release, Run, Team
+    from agents.registry import programs
 
     team, _ = Team.objects.get_or_create(slug="bench", defaults={"name": "Bench"})
     agent, _ = Agent.objects.get_or_create(slug="bench", defaults={"name": "Bench", "team": team})
@@ -110,7 +111,8 @@ def enqueue() -> list[UUID]:
     release, _ = Release.objects.get_or_create(
         agent=agent, version="1", defaults={"digest": "bench", "program": "pipeline", "bundle": bundle}
     )
-    runs = [Run(agent=agent, release=release, team=team, objective="ten steps", queue="tool") for _ in range(RUNS)]
+    whose = {"agent": agent, "release": release, "team": team, "program_digest": programs.program_digest(release)}
+    runs = [Run(**whose, objective="ten steps", queue="tool") for _ in range(RUNS)]
     return [run.pk for run in Run.objects.bulk_create(runs)]
 
 
