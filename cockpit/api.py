@@ -38,6 +38,7 @@ from approvals.escalation.api import router as acknowledgements
 from approvals.learning import api as learning
 from approvals.notify.api import router as endpoints
 from approvals.outside.api import router as gate
+from approvals.policies.api import router as policies
 from approvals.run_grants.api import router as run_grants
 from cockpit import refusals
 from cockpit.fleet_api import router as fleet
@@ -307,6 +308,7 @@ for _prefix, _routers in {
     "/labels": [learning.labels],
     "/approvals": [bulk, approvals, claims, acknowledgements, learning.plants],
     "/run-grants": [run_grants],
+    "/policies": [policies],
     "/costs": [costs],
     "/audit": [audit],
 }.items():

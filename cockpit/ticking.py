@@ -24,6 +24,7 @@ from approvals.escalation import firing, opening
 from approvals.learning import autonomy
 from approvals.notify import posting
 from approvals.outside import unused
+from approvals.policies import trying
 from approvals.sampling import drawing
 from cockpit.brambleway import work
 
@@ -60,6 +61,7 @@ JOBS = (
     Job("seals", 10.0, sealing.seal),
     Job("notifications", 1.0, posting.work, alone=True),
     Job("old notifications", 60.0, posting.forget),
+    Job("old differences", 60.0, trying.forget),
 )
 
 

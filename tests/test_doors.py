@@ -24,7 +24,7 @@ from uuid_utils.compat import uuid7
 from agents.models import Agent, Autonomy, Role, Run, Team, User
 from approvals.bulk.models import BulkDecision
 from approvals.learning.models import Proposal
-from approvals.models import Approval, Decision, Endpoint, RunGrant
+from approvals.models import Approval, Decision, Endpoint, PolicySet, RunGrant
 from approvals.notify import links, telling
 from tests import factories, showing
 from tests.api import stage
@@ -52,7 +52,13 @@ OWN = {
     *("security", "security-app", "security-passkey", "passkey-options", "recovery-codes", "factor-removal"),
 }
 # Doors that show every team at once, and so take a role in every team; their own tests let such a one in.
-WHOLE = {"metrics"}
+WHOLE = {"metrics", "policies:roll-back"}
+# Doors to what holds for every team: everybody may read it, and changing it takes a role in every team.
+SHARED = {
+    *("policies:trial", "policies:enforcement"),
+    *("api:list_policies", "api:publish_policies", "api:get_policies", "api:diff_policies", "api:preview_policies"),
+    *("api:list_differences", "api:try_policies", "api:enforce_policies", "api:restore_policies"),
+}
 # What every change may need; a door takes what it knows.
 WORDS = {
     "reason": "To see what happens.",
@@ -83,6 +89,7 @@ BODIES = {  # the API refuses what it does not know, and says so before it looks
     "DELETE api/v1/agents/<slug>/overrides": {"parameter": "limits.steps"},
     "api/v1/endpoints": {"team": "service", "name": "Day desk", "kind": "email", "address": "day@example.com"},
     "api/v1/endpoints/<endpoint_id>/test": {},
+    "api/v1/policies": {"policies": {"a.cedar": ""}, "cases": []},
     "api/v1/gate": {"agent": "till", "tool": "refund"},
     "api/v1/approvals/<approval_id>/plant": {"arguments": {"order": "9", "amount": "9.00"}, "wrong": "No such order."},
     "api/v1/approvals/<approval_id>/acknowledgement": {},
@@ -162,7 +169,15 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
         "token": link.removesuffix("/").rpartition("/")[2],
         **_autonomy(till, olga),
         "grant_id": _grant(run, olga),
+        "number": _policies(olga),
     }
+
+
+def _policies(by: User) -> int:
+    """A version of the policies that nothing obeys."""
+    rule, tools = '@id("open") permit(principal, action, resource);', {"tools": {}}
+    PolicySet.objects.create(number=1, files={"a.cedar": rule}, cases=[], surface=tools, digest="1", published_by=by)
+    return 1
 
 
 def _grant(run: Run, by: User) -> UUID:
@@ -208,7 +223,9 @@ def test_nobody_comes_in_without_signing_in(door: Door, samples: dict[str, Any])
     assert not Run.objects.exclude(pk=samples["run_id"]).exists()
 
 
-@pytest.mark.parametrize("door", [door for door in CLOSED if door.takes], ids=lambda door: door.route)
+@pytest.mark.parametrize(
+    "door", [door for door in CLOSED if door.takes and door.name not in SHARED], ids=lambda door: door.route
+)
 def test_what_belongs_to_a_team_does_not_exist_for_the_stranger(
     door: Door, samples: dict[str, Any], stranger: User
 ) -> None:
@@ -262,7 +279,7 @@ def test_those_who_may_do_come_through(samples: dict[str, Any], team: Team) -> N
     refused = {}
     client = _as(factories.person("ada", Role.ADMIN, of=team))
     for door in CLOSED:
-        if door.name not in OWN | WHOLE | {"events"}:
+        if door.name not in OWN | WHOLE | SHARED | {"events"}:
             answers = {method: door.call(client, method, samples).status_code for method in METHODS}
             known = {method: status for method, status in answers.items() if status != 405}
             if not known or not all(status < 400 or status == 409 for status in known.values()):
@@ -299,6 +316,9 @@ LISTS = {
     "api agents": "/api/v1/agents",
     "api approvals": "/api/v1/approvals",
     "api labels": "/api/v1/labels",
+    "api policies": "/api/v1/policies",
+    "api differences": "/api/v1/policies/{number}/differences",
+    "enforcement": "/policies/{number}/enforcement/",
     "api endpoints": "/api/v1/endpoints",
     "api deliveries": "/api/v1/endpoints/{endpoint_id}/deliveries",
     "api costs": "/api/v1/costs",

@@ -16,11 +16,14 @@ from django.utils import timezone
 
 from agents.contracts import Action, Confidence, Json, Source, Stance
 from agents.models import Run, Step, StepPayload
-from approvals.policies import circumstances
+from approvals.policies import circumstances, loaded
 from approvals.policies.engine import Decision, PolicyEngine
+from approvals.policies.models import PolicySet
 
 CHUNK = 400
 MOST = 20_000
+AT_ONCE = 2_000
+"""So many are judged while somebody waits for a page."""
 EXAMPLES = 20
 JUDGED = (Step.Kind.TOOL, Step.Kind.MODEL, Step.Kind.DELEGATE)
 
@@ -50,13 +53,29 @@ class Preview:
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: list[Example] = field(default_factory=list)
 
+    @property
+    def decided(self) -> list[tuple[str, str, str, int]]:
+        """What would be held or denied, by which rule, how often; the most frequent first."""
+        return [(*key, times) for key, times in self.rules.most_common()]
 
-def preview(engine: PolicyEngine, *, days: int, at: datetime | None = None) -> Preview:
-    """Judge the actions of runs created in the last `days`, at most MOST of them, newest runs first."""
+    @property
+    def otherwise(self) -> list[tuple[str, str, int]]:
+        """What it was, what it would be, how often; the most frequent first."""
+        return [(*key, times) for key, times in self.changed.most_common()]
+
+
+def engine_of(policy_set: PolicySet) -> tuple[PolicyEngine | None, str]:
+    """What judges by this version, or why nothing can."""
+    found = loaded.load(policy_set)
+    return found.engine, found.problem
+
+
+def preview(engine: PolicyEngine, *, days: int, at: datetime | None = None, most: int = MOST) -> Preview:
+    """Judge the actions of runs created in the last `days`, at most so many of them, newest runs first."""
     found = Preview(days)
     since = (at or timezone.now()) - timedelta(days=days)
     for step, action, team in _actions(since):
-        if found.judged == MOST:
+        if found.judged == most:
             found.is_cut = True
             break
         _count(found, step, engine.judge(circumstances.completed(action, engine), team=team))

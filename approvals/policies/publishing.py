@@ -6,6 +6,7 @@ Policies hold for every team, so whoever publishes them governs everywhere. Deni
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from uuid import UUID
 
 import cedarpy
 import rfc8785
@@ -14,16 +15,15 @@ from django.utils import timezone
 
 from agents import errors
 from agents.audit import log as audit
-from agents.audit.log import Subject
 from agents.contracts import Json
-from agents.models import AuditEntry, Permission, User
+from agents.models import User
 from agents.registry import bundles, declarations
-from approvals.policies import cases, loaded, rules, surface
+from approvals.policies import authority, cases, loaded, rules, surface
+from approvals.policies.authority import ALL
 from approvals.policies.engine import PolicyEngine
 from approvals.policies.models import PolicySet
 
 State = PolicySet.State
-ALL = Subject("policyset", "", "the policies")
 
 
 def read(path: Path) -> tuple[dict[str, str], list[Json]]:
@@ -66,72 +66,88 @@ def require_cases(engine: PolicyEngine, given: Sequence[Json]) -> None:
         raise errors.Invalid(f"{len(problems)} of {len(given)} cases fail:\n" + "\n".join(problems), field="cases")
 
 
-def publish(files: Mapping[str, str], given: Sequence[Json], *, by: User | None) -> PolicySet:
+def publish(
+    files: Mapping[str, str], given: Sequence[Json], *, by: User | None, request_id: UUID | None = None
+) -> PolicySet:
     """Check everything, then keep it as the next version: a draft, which nothing obeys yet. The same content is the
     same version. Raises `errors.Invalid` or `errors.Forbidden`."""
-    _require(by, "policy.published", ALL)
+    authority.require(by, "policy.published", ALL, request_id)
     tools = surface.of(declarations.declared())
     require_cases(built(files, tools), given)
     content: Json = {"files": dict(files), "cases": list(given), "surface": tools}
     digest = hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+    authority.was_done(request_id, "policy.published", by=by, digest=digest)
     found: PolicySet | None = PolicySet.objects.filter(digest=digest).first()
     if found is not None:
         return found
     try:
-        return _keep(content, digest, by)
+        return _keep(content, digest, by, request_id)
     except IntegrityError:
         raise errors.Conflict("Someone else published policies at the same moment. Look again.") from None
 
 
 @transaction.atomic
-def _keep(content: Json, digest: str, by: User | None) -> PolicySet:
+def _keep(content: Json, digest: str, by: User | None, request_id: UUID | None) -> PolicySet:
     newest = PolicySet.objects.order_by("-number").values_list("number", flat=True).first()
     made = PolicySet.objects.create(number=(newest or 0) + 1, digest=digest, published_by=by, **content)
-    audit.record("policy.published", about=made, by=by, number=made.number, digest=digest)
+    told = {"number": made.number, "digest": digest}
+    audit.record("policy.published", about=made, by=by, request_id=request_id, **told)
     return made
 
 
-def log_only(policy_set: PolicySet, *, by: User | None, reason: str = "") -> PolicySet:
+def log_only(policy_set: PolicySet, *, by: User | None, reason: str = "", request_id: UUID | None = None) -> PolicySet:
     """Judge everything with this version too, and keep where it says something else; nothing obeys it."""
-    _require(by, "policy.tried", policy_set)
+    authority.require(by, "policy.tried", policy_set, request_id)
+    number = policy_set.number
     with transaction.atomic():
+        if authority.was_done(request_id, "policy.tried", by=by, number=number):
+            return policy_set
         _require_state(policy_set, {State.DRAFT, State.RETIRED}, "tried")
         PolicySet.objects.filter(state=State.LOG_ONLY).update(state=State.DRAFT)
         _move(policy_set, State.LOG_ONLY)
-        audit.record("policy.tried", about=policy_set, by=by, reason=reason, number=policy_set.number)
+        audit.record("policy.tried", about=policy_set, by=by, reason=reason, request_id=request_id, number=number)
     return policy_set
 
 
-def enforce(policy_set: PolicySet, *, by: User | None, reason: str) -> PolicySet:
+def enforce(policy_set: PolicySet, *, by: User | None, reason: str, request_id: UUID | None = None) -> PolicySet:
     """From now on this version decides; every process follows within seconds."""
-    _require(by, "policy.enforced", policy_set)
+    authority.require_to_decide(by, "policy.enforced", policy_set, request_id)
     _require_reason(reason)
+    number = policy_set.number
     with transaction.atomic():
         before = _lock_enforced()
+        if authority.was_done(request_id, "policy.enforced", by=by, number=number):
+            return policy_set
         _require_state(policy_set, {State.DRAFT, State.LOG_ONLY, State.RETIRED}, "enforced")
         _retire(before)
         _move(policy_set, State.ENFORCED, enforced_at=timezone.now(), enforced_by=by, replaced=before)
-        replaced = before.number if before else None
-        audit.record(
-            "policy.enforced", about=policy_set, by=by, reason=reason, number=policy_set.number, before=replaced
-        )
+        told = {"number": number, "before": before.number if before else None}
+        audit.record("policy.enforced", about=policy_set, by=by, reason=reason, request_id=request_id, **told)
     return policy_set
 
 
-def roll_back(*, by: User | None, reason: str) -> PolicySet | None:
-    """Enforce the version that the present one replaced; where it replaced none, no policy holds any more."""
-    _require(by, "policy.rolled_back", ALL)
+def roll_back(
+    *, by: User | None, reason: str, number: int | None = None, request_id: UUID | None = None
+) -> PolicySet | None:
+    """Enforce the version that the present one replaced; where it replaced none, no policy holds any more. With
+    `number` only while that version holds: whoever presses twice goes back once. Returns what holds now."""
+    authority.require_to_decide(by, "policy.rolled_back", ALL, request_id)
     _require_reason(reason)
     with transaction.atomic():
         now = _lock_enforced()
+        wanted = {} if number is None else {"before": number}
+        if authority.was_done(request_id, "policy.rolled_back", by=by, **wanted):
+            return now
         if now is None:
             raise errors.Conflict("No policies are enforced, so there is nothing to go back from.")
+        if number not in (None, now.number):
+            raise errors.Conflict(f"Policies {number} are not what holds; policies {now.number} are. Look again.")
         before = now.replaced
         _retire(now)
         if before is not None:
             _move(before, State.ENFORCED, enforced_at=timezone.now(), enforced_by=by)
-        number = before.number if before else None
-        audit.record("policy.rolled_back", about=before or now, by=by, reason=reason, before=now.number, number=number)
+        told = {"before": now.number, "number": before.number if before else None}
+        audit.record("policy.rolled_back", about=before or now, by=by, reason=reason, request_id=request_id, **told)
     return before
 
 
@@ -188,11 +204,3 @@ def _move(policy_set: PolicySet, to: State, **fields: object) -> None:
 def _require_reason(reason: str) -> None:
     if not reason.strip():
         raise errors.Invalid("Say why: the reason is empty.", field="reason")
-
-
-def _require(by: User | None, verb: str, about: PolicySet | Subject) -> None:
-    if by is None or (by.is_active and by.places(Permission.PUBLISH)[0]):
-        return
-    why = "Policies hold for every team; to change them takes the role governance in every team."
-    audit.record(verb, about=about, by=by, reason=why, outcome=AuditEntry.Outcome.DENIED)
-    raise errors.Forbidden(why)

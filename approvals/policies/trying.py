@@ -8,6 +8,7 @@ import atexit
 import logging
 import threading
 from collections import deque
+from datetime import timedelta
 
 from django.db import DatabaseError, connection
 from django.utils import timezone
@@ -20,6 +21,8 @@ from approvals.policies.models import PolicyDifference
 log = logging.getLogger(__name__)
 
 WITHIN_S = 2.0
+KEPT = timedelta(days=30)
+FORGET = 5_000
 MOST = 10_000
 """What waits at most; beyond it the oldest are dropped, should the database be away for long."""
 
@@ -83,6 +86,15 @@ def write() -> int:
         _waiting.extend(batch)
         raise
     return len(batch)
+
+
+def forget() -> int:
+    """A job of the tick: delete what was written long ago, some at a time. Rows are written within seconds, so that the
+    oldest have the lowest numbers."""
+    first = PolicyDifference.objects.order_by("id").values_list("pk", "at")[:FORGET]
+    old = [pk for pk, at in first if at < timezone.now() - KEPT]
+    deleted, _ = PolicyDifference.objects.filter(pk__in=old).delete() if old else (0, {})
+    return deleted
 
 
 def close() -> None:

@@ -2,11 +2,14 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from approvals.policies import views
+from approvals.policies import changing_views, views
 
 app_name = "policies"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.policies, name="policies"),
+    path("roll-back/", changing_views.roll_back, name="roll-back"),
+    path("<int:number>/trial/", changing_views.trial, name="trial"),
+    path("<int:number>/enforcement/", changing_views.enforcement, name="enforcement"),
     path("permissions/", views.matrix, name="permissions"),
     path("what-if/", views.what_if, name="what-if"),
     path("agents/<slug:slug>/", views.agent, name="agent"),

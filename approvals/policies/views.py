@@ -1,5 +1,5 @@
-"""The pages of policies: the versions, who may do what, what if, and what makes an agent ask. They only show: what
-holds is changed from the command line."""
+"""The pages of policies: the versions, who may do what, what if, and what makes an agent ask. They only show;
+`changing_views` change."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from agents.keyset import cut
 from agents.models import Agent, Team, ToolGrant, User
 from agents.registry import declarations
 from approvals.models import PolicyDifference, PolicySet
-from approvals.policies import cases, escalating, loaded, permissions, publishing, supposing, surface
+from approvals.policies import authority, cases, escalating, loaded, permissions, publishing, supposing, surface
 from approvals.policies.loaded import Loaded
 from approvals.policies.supposing import Supposition
 
@@ -34,7 +34,8 @@ def policies(request: PersonRequest) -> HttpResponse:
     versions = PolicySet.objects.select_related("published_by", "enforced_by").defer("files", "cases", "surface")
     page = cut(versions, key="-number", limit=VERSIONS, cursor=request.GET.get("cursor", ""))
     chosen = _chosen(request, default=_newest)
-    context = {"rows": page.rows, "next_cursor": page.next_cursor, "chosen": chosen, **_shown(request, chosen)}
+    context = {"rows": page.rows, "next_cursor": page.next_cursor, "chosen": chosen}
+    context |= {"refusal": authority.refusal(request.actor), **_shown(request, chosen)}
     return render(request, "approvals/policies/policies.html", context)
 
 

@@ -18,7 +18,7 @@ from schemathesis import Case
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from agents.models import Agent, Run, Team
-from approvals.models import Approval
+from approvals.models import Approval, PolicySet
 from approvals.notify.models import Endpoint
 from tests.api import stage
 from tests.approvals import questions
@@ -50,6 +50,14 @@ def endpoint(team: Team) -> Endpoint:
     return made
 
 
+@pytest.fixture
+def policies(db: None) -> PolicySet:
+    """A version that everything passes."""
+    rule, tools = '@id("open") permit(principal, action, resource);', {"tools": {}}
+    made: PolicySet = PolicySet.objects.create(number=1, files={"a.cedar": rule}, cases=[], surface=tools, digest="1")
+    return made
+
+
 @schema.parametrize()
 @settings(
     max_examples=8,
@@ -60,12 +68,12 @@ def endpoint(team: Team) -> Endpoint:
     suppress_health_check=list(HealthCheck),
 )
 def test_any_request_is_answered_as_described(
-    case: "Case[Any]", admin: dict[str, str], approval: Approval, endpoint: Endpoint
+    case: "Case[Any]", admin: dict[str, str], approval: Approval, endpoint: Endpoint, policies: PolicySet
 ) -> None:
     there_is = {"run_id": str(approval.run_id), "slug": "desk", "approval_id": str(approval.pk)}
-    there_is["endpoint_id"] = str(endpoint.pk)
+    there_is |= {"endpoint_id": str(endpoint.pk), "number": "1"}
     for name, made_up in (case.path_parameters or {}).items():
-        if name == "slug" or UUID_FORM.fullmatch(str(made_up)):
+        if name in ("slug", "number") or UUID_FORM.fullmatch(str(made_up)):
             case.path_parameters[name] = there_is.get(name, made_up)
     # A value may have the right form and still not exist: a cursor, a slug, an end before its beginning.
     plain = {**admin, "Accept-Encoding": "identity"}  # the checks read the body as it comes

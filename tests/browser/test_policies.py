@@ -3,9 +3,9 @@
 import pytest
 from playwright.sync_api import expect
 
-from agents.models import Tool, ToolGrant
+from agents.models import Role, Tool, ToolGrant
 from approvals.policies import loaded
-from tests import factories
+from tests import factories, showing
 from tests.approvals.policies import rulebook
 
 pytestmark = pytest.mark.browser
@@ -37,4 +37,26 @@ def test_who_may_do_what_is_read_and_tried_by_keys_alone(page, sign_in, tidy, ol
     tidy()
     page.goto("/agents/payer/")
     expect(page.locator("#escalates")).to_contain_text("policy 1 asks about test.refund")
+    loaded.forget()
+
+
+def test_a_version_is_enforced_by_keys_alone_after_what_it_would_have_done_was_read(page, sign_in, tidy, run):
+    gaia = factories.person("gaia", Role.GOVERNANCE)
+    sign_in(gaia)  # who has a second factor shows it with the password; it is set up here so that the form asks for it
+    showing.app_of(gaia)
+    rulebook.publish()
+    page.goto("/policies/")
+    page.get_by_role("link", name="See what they would have done, and enforce").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="What they would have done")).to_be_visible()
+    tidy()
+    page.get_by_label("Reason").fill("Tried for a week.")
+    page.keyboard.press("Tab")
+    page.keyboard.type(showing.code())
+    page.get_by_role("button", name="Enforce them").dblclick()
+    expect(page.get_by_text("They decide over every act of every agent.")).to_be_visible()
+    page.get_by_role("link", name="Go back").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("They replaced none")).to_be_visible()
+    tidy()
     loaded.forget()

@@ -1,9 +1,13 @@
 """What a version would have done on real actions."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from agents.models import Run, Step, StepPayload
-from approvals.policies import previewing
+from approvals.models import PolicyDifference
+from approvals.policies import previewing, trying
 from tests import factories
 from tests.approvals.policies import rulebook
 
@@ -31,6 +35,16 @@ def test_real_actions_are_judged_again_and_what_would_change_is_shown(run: Run) 
         (1, "hold", "forbid-over-1000"),
         (3, "allow", "ask-red"),
     }
+
+
+def test_where_a_version_differed_is_forgotten_after_a_month_the_oldest_first(run: Run) -> None:
+    made = rulebook.publish()
+    said = {"run_id": run.pk, "agent_id": run.agent_id, "team_id": run.team_id, "agent": "desk", "name": "test.refund"}
+    for seq, days in enumerate((40, 31, 29, 0)):
+        at = timezone.now() - timedelta(days=days)
+        PolicyDifference.objects.create(policy_set=made, seq=seq, was="allow", would="hold", at=at, **said)
+    assert (trying.forget(), trying.forget()) == (2, 0)
+    assert list(PolicyDifference.objects.order_by("seq").values_list("seq", flat=True)) == [2, 3]
 
 
 def test_older_runs_are_left_out(run: Run) -> None:
