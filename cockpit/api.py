@@ -34,8 +34,11 @@ from agents.runs.api import freezes, runs
 from approvals.api import router as approvals
 from approvals.bulk.api import router as bulk
 from approvals.claiming_api import router as claims
+from approvals.escalation import publishing_api as escalation
 from approvals.escalation.api import router as acknowledgements
 from approvals.learning import api as learning
+from approvals.learning import autonomy_api as autonomy
+from approvals.learning.calibration_api import router as calibration
 from approvals.notify.api import router as endpoints
 from approvals.outside.api import router as gate
 from approvals.policies.api import router as policies
@@ -301,7 +304,7 @@ def _refuse_unknown(view: Callable[..., Any]) -> Callable[..., Any]:
 api.add_decorator(_refuse_unknown, mode="operation")
 for _prefix, _routers in {
     "/runs": [runs, overrides.of_runs],
-    "/agents": [agents, freezes, overrides.of_agents],
+    "/agents": [agents, freezes, overrides.of_agents, autonomy.of_agents, calibration],
     "/fleet": [fleet],
     "/endpoints": [endpoints],
     "/gate": [gate, gate_waiting],
@@ -309,6 +312,10 @@ for _prefix, _routers in {
     "/approvals": [bulk, approvals, claims, acknowledgements, learning.plants],
     "/run-grants": [run_grants],
     "/policies": [policies],
+    "/proposals": [autonomy.proposals],
+    "/autonomy": [autonomy.earned],
+    "/escalation-policies": [escalation.policies],
+    "/calendars": [escalation.calendars],
     "/costs": [costs],
     "/audit": [audit],
 }.items():

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents import errors
 from agents.audit import log as audit
-from agents.models import Permission, Team, User
+from agents.models import AuditEntry, Permission, Team, User
 from agents.people import teams
 from approvals.escalation import written
 from approvals.escalation.ladder import Json
@@ -20,7 +20,7 @@ BUILT_IN = "built in"
 EVERYWHERE = audit.Subject("team", "", "every team")
 
 
-def publish_policy(given: Json, *, by: User | None) -> EscalationPolicy:
+def publish_policy(given: Json, *, by: User | None, request_id: UUID | None = None) -> EscalationPolicy:
     """Check a policy and let it govern its team's questions. The same content again is the version in force.
 
     Raises `errors.Invalid` naming table and key, or `errors.Forbidden`, which is kept.
@@ -29,7 +29,8 @@ def publish_policy(given: Json, *, by: User | None) -> EscalationPolicy:
     team = _team(slug)
     _require(by, team, "escalation.published")
     _require_people(content)
-    found: EscalationPolicy = _publish(EscalationPolicy, team, content, by=by, after_last=content["after_last"])
+    more = {"request_id": request_id, "after_last": content["after_last"]}
+    found: EscalationPolicy = _publish(EscalationPolicy, team, content, by=by, **more)
     return found
 
 
@@ -40,12 +41,12 @@ def checked_policy(given: Json) -> Json:
     return content
 
 
-def publish_calendar(given: Json, *, by: User | None) -> BusinessCalendar:
+def publish_calendar(given: Json, *, by: User | None, request_id: UUID | None = None) -> BusinessCalendar:
     """Check a calendar and let it count its team's hours; likewise."""
     slug, content = written.calendar(given)
     team = _team(slug)
     _require(by, team, "calendar.published")
-    found: BusinessCalendar = _publish(BusinessCalendar, team, content, by=by)
+    found: BusinessCalendar = _publish(BusinessCalendar, team, content, by=by, request_id=request_id)
     return found
 
 
@@ -111,7 +112,20 @@ def _publish(kind: type[Any], team: Team | None, content: Json, *, by: User | No
         raise errors.Conflict("Somebody else has just published another version; look at it first.") from None
 
 
-def _version(kind: type[Published], team: Team | None, content: Json, *, by: User | None, **fields: Any) -> Published:
+def _version(
+    kind: type[Published],
+    team: Team | None,
+    content: Json,
+    *,
+    by: User | None,
+    request_id: UUID | None = None,
+    **fields: Any,
+) -> Published:
+    noun = "calendar" if kind is BusinessCalendar else "escalation"
+    if earlier := _earlier(kind, f"{noun}.published", request_id):
+        if (earlier.team, earlier.content) != (team, content):
+            raise errors.Conflict("This request id was used for something else; make a new one.", field="request_id")
+        return earlier
     current = kind.objects.in_force().filter(team=team).select_for_update(of=("self",)).first()
     if current and current.content == content:
         return current  # type: ignore[no-any-return]  # rows of a queryset that serves two models
@@ -120,6 +134,16 @@ def _version(kind: type[Published], team: Team | None, content: Json, *, by: Use
         kind.objects.filter(pk=current.pk).update(retired_at=now)
     number = (kind.objects.filter(team=team).order_by("-version").values_list("version", flat=True).first() or 0) + 1
     made = kind.objects.create(team=team, version=number, content=content, published_by=by, published_at=now, **fields)
-    noun = "calendar" if kind is BusinessCalendar else "escalation"
-    audit.record(f"{noun}.published", about=made, by=by, version=number, content=content)
+    told: Json = {"version": number, "content": content}
+    audit.record(f"{noun}.published", about=made, by=by, request_id=request_id, **told)
     return made
+
+
+def _earlier(kind: type[Published], verb: str, request_id: UUID | None) -> Published | None:
+    """The version that this very request has made."""
+    if request_id is None:
+        return None
+    done = AuditEntry.objects.filter(verb=verb, request_id=request_id, outcome=AuditEntry.Outcome.DONE)
+    made = done.values_list("subject_id", flat=True).first()
+    found: Published | None = kind.objects.select_related("team", "published_by").filter(pk=made).first()
+    return found

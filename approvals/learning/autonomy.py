@@ -15,7 +15,7 @@ from django.utils import timezone
 from agents import errors, signals
 from agents.audit import log as audit
 from agents.contracts import Json
-from agents.models import Agent, Autonomy, Permission, User
+from agents.models import Agent, AuditEntry, Autonomy, Permission, User
 from agents.registry import earning
 from approvals.learning import criteria, evidence
 from approvals.learning.evidence import Evidence
@@ -143,7 +143,9 @@ def demote(autonomy: Autonomy, *, by: User, reason: str, request_id: UUID) -> bo
     if not reason.strip():
         raise errors.Invalid("Say why; the next person will ask.", field="reason")
     if not earning.withdraw(autonomy, by=by, because=reason.strip(), request_id=request_id):
-        raise errors.Conflict("It was withdrawn already; the tier of the release holds.")
+        told = AuditEntry.objects.filter(verb="autonomy.withdrawn", by=by, request_id=request_id)
+        if not told.filter(detail__autonomy=str(autonomy.pk), outcome=AuditEntry.Outcome.DONE).exists():
+            raise errors.Conflict("It was withdrawn already; the tier of the release holds.")
     return True
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from ninja import Field, Query, Router, Schema
+from pydantic import WithJsonSchema
 
 from agents import errors
 from agents.keyset import cut
@@ -18,7 +19,7 @@ from approvals.policies.rules import Rule
 router = Router(tags=["policies"])
 
 State = Annotated[PolicySet.State, one_of(PolicySet.State)]
-Stance = Literal["allow", "hold", "deny"]
+Stance = Annotated[str, WithJsonSchema({"type": "string", "enum": ["allow", "hold", "deny"]})]
 
 
 class PolicyItem(Out):

@@ -90,7 +90,7 @@ def publish(
 def _keep(content: Json, digest: str, by: User | None, request_id: UUID | None) -> PolicySet:
     newest = PolicySet.objects.order_by("-number").values_list("number", flat=True).first()
     made = PolicySet.objects.create(number=(newest or 0) + 1, digest=digest, published_by=by, **content)
-    told = {"number": made.number, "digest": digest}
+    told: Json = {"number": made.number, "digest": digest}
     audit.record("policy.published", about=made, by=by, request_id=request_id, **told)
     return made
 
@@ -121,7 +121,7 @@ def enforce(policy_set: PolicySet, *, by: User | None, reason: str, request_id: 
         _require_state(policy_set, {State.DRAFT, State.LOG_ONLY, State.RETIRED}, "enforced")
         _retire(before)
         _move(policy_set, State.ENFORCED, enforced_at=timezone.now(), enforced_by=by, replaced=before)
-        told = {"number": number, "before": before.number if before else None}
+        told: Json = {"number": number, "before": before.number if before else None}
         audit.record("policy.enforced", about=policy_set, by=by, reason=reason, request_id=request_id, **told)
     return policy_set
 
@@ -146,7 +146,7 @@ def roll_back(
         _retire(now)
         if before is not None:
             _move(before, State.ENFORCED, enforced_at=timezone.now(), enforced_by=by)
-        told = {"before": now.number, "number": before.number if before else None}
+        told: Json = {"before": now.number, "number": before.number if before else None}
         audit.record("policy.rolled_back", about=before or now, by=by, reason=reason, request_id=request_id, **told)
     return before
 

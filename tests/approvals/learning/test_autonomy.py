@@ -23,6 +23,7 @@ from approvals.learning.models import Proposal
 from approvals.learning.statistics import Share
 from approvals.models import Approval, Decision
 from tests import factories
+from tests.api import stage
 from tests.approvals import questions
 from tests.approvals.learning import decided
 
@@ -286,3 +287,53 @@ def test_a_driver_uses_what_was_earned_and_asks_again_once_it_is_lost(
     runner.drive(asking.pk)
     step = asking.steps.get(name=GIFT)
     assert (step.state, step.tier) == ("held", 3)
+
+
+# --- through the API -------------------------------------------------------------------------------------------------
+def test_programs_read_the_evidence_ratify_once_and_take_it_away_once(
+    giver: Agent, rhea: User, team: Team, olga: User
+) -> None:
+    shown(giver, rhea)
+    autonomy.consider()
+    keeper, own = stage.token("keeper", "governance"), stage.token("own", "governance", owner=olga)
+    (told,) = keeper.get("/agents/giver/autonomy")["items"]
+    assert (told["tool"], told["tier"], told["milder"], told["judged"], told["right"]) == (GIFT, 3, 2, 100, 100)
+    assert all(one["is_met"] for one in told["requirements"])
+    proposal = keeper.get("/proposals?state=open&agent=giver")["items"][0]
+    assert proposal["id"] == told["proposal"] == keeper.get(f"/proposals/{proposal['id']}")["id"]
+    path, said = f"/proposals/{proposal['id']}/ratification", {"reason": "I read them.", "request_id": str(uuid7())}
+    assert "stand behind" in own.refused("POST", path, said, status=403, code="forbidden")["message"]
+    assert keeper.refused("POST", path, {}, status=422, code="invalid")["field"] == "reason"
+    answers = [keeper.post(path, said) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert (answers[0]["state"], answers[0]["closed_by"]) == ("ratified", "keeper")
+    other = path.replace("ratification", "refusal")
+    assert (
+        "ratified by keeper already"
+        in keeper.refused("POST", other, {"reason": "x"}, status=409, code="conflict")["message"]
+    )
+    (held,) = keeper.get("/autonomy?in_force=true")["items"]
+    assert (held["id"], held["tier"], held["granted_by"]) == (answers[0]["autonomy"], 2, "keeper")
+    lost = keeper.delete(f"/autonomy/{held['id']}", {"reason": "Enough."})
+    assert (lost["ended_by"], lost["ended_because"]) == ("keeper", "Enough.")
+    keeper.refused("DELETE", f"/autonomy/{held['id']}", {"reason": "x"}, status=409, code="conflict")
+    assert keeper.get("/autonomy?in_force=true&agent=giver")["items"] == []
+    assert stage.token("watch", "viewer", of=factories.team("far")).get("/autonomy")["items"] == []
+
+
+def test_taking_it_away_twice_with_one_request_id_is_one_act(earned: Autonomy) -> None:
+    steer, once = stage.token("steer", "operator"), {"reason": "Two wrong ones.", "request_id": str(uuid7())}
+    assert steer.delete(f"/autonomy/{earned.pk}", once) == steer.delete(f"/autonomy/{earned.pk}", once)
+    assert AuditEntry.objects.filter(verb="autonomy.withdrawn").count() == 1
+
+
+def test_programs_read_how_right_an_agent_is(giver: Agent, rhea: User) -> None:
+    shown(giver, rhea, right=90, wrong=10, ago=timedelta(days=1))
+    viewer = stage.token("watch", "viewer")
+    told = viewer.get("/agents/giver/calibration")
+    assert (told["tool"], told["tools"], told["threshold"]) == (None, [GIFT], None)
+    assert (told["judged"]["right"], told["said"]["of"], told["bins"][0]["share"]["of"]) == (90, 100, 100)
+    assert told["error"] == pytest.approx(0.05)
+    assert viewer.get(f"/agents/giver/calibration?tool={GIFT}")["judged"] == told["judged"]
+    nothing = viewer.get("/agents/giver/calibration?tool=never.used")
+    assert (nothing["error"], nothing["bins"], nothing["judged"]["of"]) == (None, [], 0)
