@@ -38,7 +38,7 @@ class NounCommand(BaseCommand):
         """Call the verb with its own arguments."""
         given = {name: value for name, value in options.items() if name not in _DJANGOS}
         if self.needs_database(given):
-            _require_database()
+            require_database()
         try:
             does(**given)
         except errors.DomainError as error:
@@ -69,7 +69,7 @@ _DJANGOS = {
 }  # fmt: skip
 
 
-def _require_database() -> None:
+def require_database() -> None:
     """Ask before the pool does: it would try for its whole timeout and end in a traceback."""
     if connection.connection is not None:
         return

@@ -9,9 +9,8 @@ from pydantic import WithJsonSchema
 
 from agents import errors
 from agents.keyset import cut
-from agents.registry import declarations
 from agents.wire import ActorRequest, Body, Filters, Moment, Out, Page, Words, one_of
-from approvals.policies import authority, cases, comparing, previewing, publishing, rules, surface
+from approvals.policies import authority, cases, comparing, previewing, publishing, rules, speaking
 from approvals.policies.models import PolicyDifference, PolicySet
 from approvals.policies.previewing import Preview
 from approvals.policies.rules import Rule
@@ -82,7 +81,7 @@ class PolicyOut(PolicyItem):
             policies=row.files,
             rules=[RuleOut.of(rule) for rule in found],
             tools=sorted(row.surface["tools"]),
-            has_old_tools=row.surface != surface.of(declarations.declared()),
+            has_old_tools=row.surface != speaking.now(),
         )
 
 

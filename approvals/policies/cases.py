@@ -29,7 +29,6 @@ FACTS = (
     "data_class",
     "estimated_cost_usd",
     "frozen",
-    "quarantined",
 )
 
 

@@ -10,9 +10,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from agents import errors
 from agents.people import proving
-from agents.registry import declarations
 from agents.runs.views import steering
-from approvals.policies import authority, comparing, previewing, publishing, surface
+from approvals.policies import authority, comparing, previewing, publishing, speaking
 from approvals.policies.models import PolicySet
 from approvals.policies.views import PersonRequest
 
@@ -93,7 +92,7 @@ def _report(request: PersonRequest, found: PolicySet) -> dict[str, Any]:
         "usual": f"{USUAL} days",
         "periods": list(PERIODS.items()),
         "lines": list(comparing.differences(held, found)) if held and held != found else [],
-        "has_old_tools": found.surface != surface.of(declarations.declared()),
+        "has_old_tools": found.surface != speaking.now(),
     }
 
 

@@ -128,7 +128,6 @@ class PolicyEngine:
             "autonomy_tier": who.tier,
             "version": who.version,
             "frozen": who.frozen,
-            "quarantined": who.quarantined,
         }
         entities = [
             {"uid": {"type": f"{NAMED}::Agent", "id": who.agent}, "attrs": agent, "parents": []},

@@ -17,8 +17,8 @@ from agents import errors
 from agents.audit import log as audit
 from agents.contracts import Json
 from agents.models import User
-from agents.registry import bundles, declarations
-from approvals.policies import authority, cases, loaded, rules, surface
+from agents.registry import bundles
+from approvals.policies import authority, cases, loaded, rules, speaking, surface
 from approvals.policies.authority import ALL
 from approvals.policies.engine import PolicyEngine
 from approvals.policies.models import PolicySet
@@ -72,7 +72,7 @@ def publish(
     """Check everything, then keep it as the next version: a draft, which nothing obeys yet. The same content is the
     same version. Raises `errors.Invalid` or `errors.Forbidden`."""
     authority.require(by, "policy.published", ALL, request_id)
-    tools = surface.of(declarations.declared())
+    tools = speaking.now()
     require_cases(built(files, tools), given)
     content: Json = {"files": dict(files), "cases": list(given), "surface": tools}
     digest = hashlib.sha256(rfc8785.dumps(content)).hexdigest()

@@ -29,7 +29,6 @@ class Who:
     tier: int
     environment: str
     frozen: bool = False
-    quarantined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,6 @@ def of(action: Action, surface: Json, *, team: str) -> list[Request]:
         tier=action.tier,
         environment=action.environment,
         frozen=bool(action.facts.get("frozen")),
-        quarantined=bool(action.facts.get("quarantined")),
     )
     known = facts(action)
     if action.kind == "model":

@@ -6,13 +6,14 @@ and a mistyped name is found before anybody relies on it. Cedar knows no fractio
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_UP, Decimal
 from typing import Any
 
 from agents import errors
 from agents.contracts import Json, Tier
 from agents.registry.declarations import Declaration
+from agents.registry.outside import OutsideTool
 
 NAMESPACE = "Cockpit"
 ZONES = ("green", "yellow", "red")
@@ -27,7 +28,6 @@ ENTITIES: Json = {
         "autonomy_tier": "Long",
         "version": "String",
         "frozen": "Bool",
-        "quarantined": "Bool",
     },
     "Workspace": {"environment": "String", "team": "String"},
 }
@@ -52,17 +52,29 @@ FACTS: Json = {
 MODEL_FACTS: Json = {**FACTS, "provider": "String", "model": "String", "region?": "String"}
 
 
-def of(declared: Mapping[str, Declaration]) -> Json:
-    """The tools of a catalogue with their zones and inputs: what a policy set keeps."""
-    reserved = {MODEL, DELEGATE, CANARY, *(f"zone_{zone}" for zone in ZONES), *(f"{UNLISTED}.{zone}" for zone in ZONES)}
-    if taken := sorted(reserved & declared.keys()):
+RESERVED = frozenset(
+    {MODEL, DELEGATE, CANARY, *(f"zone_{zone}" for zone in ZONES), *(f"{UNLISTED}.{zone}" for zone in ZONES)}
+)
+
+
+def of(declared: Mapping[str, Declaration], elsewhere: Iterable[OutsideTool] = ()) -> Json:
+    """The tools of a catalogue with their zones and inputs, and those that agents elsewhere describe: what a policy set
+    keeps. Where the owner of one says that it can do more harm than its tier tells, that counts."""
+    if taken := sorted(RESERVED & declared.keys()):
         raise errors.Invalid(f"A tool may not be called {taken[0]}: policies mean something else by it. Rename it.")
-    return {
-        "tools": {
-            name: {"zone": zone_of(writes=tool.writes, tier=tool.tier), "input": _inputs(tool.schema)}
-            for name, tool in sorted(declared.items())
+    tools = {
+        one.name: {
+            "zone": max(zone_of(writes=one.writes, tier=one.tier), one.zone, key=ZONES.index),
+            "input": _inputs(one.schema),
         }
+        for one in elsewhere
+        if one.name not in RESERVED  # no one team's release keeps all of them from publishing: it stays unlisted
     }
+    tools |= {
+        name: {"zone": zone_of(writes=tool.writes, tier=tool.tier), "input": _inputs(tool.schema)}
+        for name, tool in declared.items()
+    }
+    return {"tools": dict(sorted(tools.items()))}
 
 
 def zone_of(*, writes: bool, tier: int) -> str:
@@ -79,26 +91,29 @@ def _inputs(schema: Json) -> Json:
     found: Json = {}
     required = set(schema.get("required", ()))
     for name, one in schema.get("properties", {}).items():
-        if kind := _type(one):
+        if (kind := _type(one)) and not name.startswith("__"):  # which Cedar keeps for itself
             attribute = f"{name}_minor" if kind == HUNDREDTHS else name
             is_sure = name in required and not _may_be_null(one)
             found.setdefault(attribute, {"type": kind, "argument": name, "required": is_sure})
     return dict(sorted(found.items()))
 
 
-def _variants(one: Json) -> list[Json]:
-    """What a value may be, one by one: JSON Schema writes a choice as `anyOf` or as several types."""
+def _variants(one: Json | bool) -> list[Json]:
+    """What a value may be, one by one: JSON Schema writes a choice as `anyOf` or as several types, and anything as
+    `true`."""
+    if isinstance(one, bool):
+        return [{}]
     if "anyOf" in one:
         return [variant for part in one["anyOf"] for variant in _variants(part)]
     kinds = one.get("type")
     return [{**one, "type": kind} for kind in kinds] if isinstance(kinds, list) else [one]
 
 
-def _may_be_null(one: Json) -> bool:
+def _may_be_null(one: Json | bool) -> bool:
     return any(variant.get("type") == "null" for variant in _variants(one))
 
 
-def _type(one: Json) -> str | None:
+def _type(one: Json | bool) -> str | None:
     kinds = {_simple(variant) for variant in _variants(one) if variant.get("type") != "null"}
     if HUNDREDTHS in kinds and kinds <= {HUNDREDTHS, "String", "Long"}:
         return HUNDREDTHS  # a decimal may be written as a number or as a text

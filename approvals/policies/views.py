@@ -11,9 +11,8 @@ from django.views.decorators.http import require_safe
 from agents import errors
 from agents.keyset import cut
 from agents.models import Agent, Team, ToolGrant, User
-from agents.registry import declarations
 from approvals.models import PolicyDifference, PolicySet
-from approvals.policies import authority, cases, escalating, loaded, permissions, publishing, supposing, surface
+from approvals.policies import authority, cases, escalating, loaded, permissions, publishing, speaking, supposing
 from approvals.policies.loaded import Loaded
 from approvals.policies.supposing import Supposition
 
@@ -115,7 +114,7 @@ def _shown(request: PersonRequest, chosen: PolicySet | None) -> dict[str, Any]:
         "problem": ready.problem,
         "files": sorted(chosen.files.items()),
         "differing": differing.order_by("-id")[:DIFFERENCES],
-        "has_old_tools": chosen.surface != surface.of(declarations.declared()),
+        "has_old_tools": chosen.surface != speaking.now(),
     }
 
 

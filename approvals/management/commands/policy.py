@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from agents import errors
-from agents.management.nouns import NounCommand, account
+from agents.contracts import Json
+from agents.management.nouns import NounCommand, account, require_database
 from agents.registry import declarations
-from approvals.policies import cases, comparing, loaded, previewing, publishing, surface
+from approvals.policies import cases, comparing, loaded, previewing, publishing, speaking, surface
 from approvals.policies.engine import PolicyEngine
 from approvals.policies.models import PolicySet
 from approvals.policies.previewing import Preview
@@ -48,7 +51,7 @@ class Command(NounCommand):
     def test(self, *, path: Path) -> None:
         """Check policies and run their cases; nothing is published."""
         files, given = publishing.read(path)
-        engine = publishing.built(files, surface.of(declarations.declared()))
+        engine = publishing.built(files, self._surface())
         failed = 0
         for outcome in cases.run(engine, given):
             failed += bool(outcome.problem)
@@ -56,6 +59,15 @@ class Command(NounCommand):
             self.say(f"{mark:4}  {outcome.problem or f'{outcome.name}: {outcome.expect}'}")
         publishing.require_cases(engine, given)
         self.say(f"{_count(len(engine.rules), 'rule')}, {_count(len(given), 'case')}: all as they must be.")
+
+    def _surface(self) -> Json:
+        """What rules can speak about; without a database what this installation declares itself."""
+        try:
+            require_database()
+        except CommandError:
+            self.say("The database does not answer, so no tool of an agent elsewhere is known here.")
+            return surface.of(declarations.declared())
+        return speaking.now()
 
     def publish(self, *, path: Path, by: str | None) -> None:
         """Keep policies as the next version. Nothing obeys it until it is enforced."""

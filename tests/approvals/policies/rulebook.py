@@ -26,7 +26,7 @@ forbid(principal, action == Cockpit::Action::"test.refund", resource)
 forbid(principal, action == Cockpit::Action::"model.call", resource)
     when { context has data_class && context.data_class == "personal" }
     unless { context has region && context.region == "eu" };
-@id("forbid-frozen") forbid(principal, action, resource) when { principal.frozen || principal.quarantined };
+@id("forbid-frozen") forbid(principal, action, resource) when { principal.frozen };
 """
 NOWHERE = UUID(int=0)
 REFUND: Json = {"order": "4711", "amount": "184.00"}
