@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
@@ -160,7 +160,7 @@ def _chunk(bulk_id: UUID, token: int) -> bool:
     if job is None:
         return False
     waiting = job.items.filter(state=BulkItem.State.WAITING).order_by("place")
-    asked = {pk: uuid5(job.pk, str(pk)) for pk in waiting.values_list("approval_id", flat=True)[:CHUNK]}
+    asked = {item.approval_id: item.request_id for item in waiting[:CHUNK]}
     made = decisions.decide_many(asked, Given(job.by, job.answer, job.reason, job.code))
     left = [(pk, one.message) for pk, one in zip(asked, made, strict=True) if isinstance(one, errors.DomainError)]
     _mark(job, asked, left)

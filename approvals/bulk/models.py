@@ -1,6 +1,7 @@
 """One answer to many questions: a job with a name, and one row for each question it was given."""
 
 from typing import ClassVar
+from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.db import models
@@ -125,3 +126,8 @@ class BulkItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.approval_id} in {self.bulk_id}"
+
+    @property
+    def request_id(self) -> UUID:
+        """Of the decision that its job makes: the same whoever drives the job, and however often."""
+        return uuid5(self.bulk_id, str(self.approval_id))

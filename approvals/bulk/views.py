@@ -14,6 +14,7 @@ from agents.models import User
 from approvals.bulk import choosing, grouping, jobs
 from approvals.bulk.choosing import Choice
 from approvals.bulk.models import BulkDecision, BulkItem
+from approvals.learning import planting
 from approvals.models import Approval, Decision
 from approvals.queue import Filters
 
@@ -73,7 +74,7 @@ def job(request: PersonRequest, bulk_id: UUID) -> HttpResponse:
     found = get_object_or_404(BulkDecision.objects.visible_to(request.actor).select_related("by"), pk=bulk_id)
     left = found.items.filter(state=BulkItem.State.LEFT).select_related("approval__agent").order_by("place")
     context = {"job": found, "left": left[:MOST_NAMED], "reasons": jobs.reasons(found) if found.left else ()}
-    context |= {"open": jobs.still_open(found) if found.left else 0}
+    context |= {"open": jobs.still_open(found) if found.left else 0, "planted": planting.met_in(found)}
     part = "#job" if request.headers.get("HX-Target") == "job" else ""
     return render(request, f"approvals/bulk/job.html{part}", context)
 

@@ -72,7 +72,8 @@ class PlantIn(Body):
 
 
 class PlantOut(Out):
-    """A planted request. `caught` is null until it is answered, and where nobody answers."""
+    """A planted request. `caught` is null until it is answered, where nobody answers, and where it was rejected
+    together with others."""
 
     approval: UUID
     agent: str

@@ -90,7 +90,8 @@ class Proposal(models.Model):
 
 class Plant(models.Model):
     """A request that somebody made up to see whether it is noticed. It looks like any other until it is answered; it
-    is never carried out, and says so afterwards. `caught` is None until then, and where nobody answered."""
+    is never carried out, and says so afterwards. `caught` is None until then, where nobody answered, and where it was
+    rejected together with others."""
 
     approval = models.OneToOneField("approvals.Approval", on_delete=models.CASCADE, primary_key=True)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -109,3 +110,17 @@ class Plant(models.Model):
 
     def __str__(self) -> str:
         return f"planted: {self.wrong}"
+
+    @property
+    def standing(self) -> str:
+        """What became of it, in words."""
+        if self.revealed_at is None:
+            return "waits"
+        if self.caught is None:
+            return "rejected with others" if self.approval.state == "rejected" else "nobody answered"
+        return "caught" if self.caught else "let through"
+
+    @property
+    def hue(self) -> str:
+        """The colour class of that."""
+        return {"waits": "wait", "caught": "ok", "let through": "bad"}.get(self.standing, "still")

@@ -3,6 +3,10 @@
 A plant is a run of its own with a held step and the question about it, opened through the same door as any other; no
 driver ever has that run. Answered, it reveals itself in the transaction of the answer: the run ends, the question says
 what it was, and what was let through is marked as not carried out, so that the proof at dispatch refuses it too.
+
+It stands in groups and can be decided in bulk as what it is like: set apart, it would be known by that. Let through
+there, it was missed, since a wrong request among right ones would have been done; rejected there together with others,
+it was not told from them, which says nothing about whoever did it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +25,7 @@ from agents.runs import planning
 from agents.tools import catalogue, invocation
 from approvals import asking
 from approvals.learning.models import Plant
-from approvals.models import Approval
+from approvals.models import Approval, BulkDecision, BulkItem
 
 STORY = 6
 CAUGHT = frozenset({Approval.State.EDITED, Approval.State.REJECTED})
@@ -144,8 +148,7 @@ def reveal(approvals: Sequence[UUID]) -> None:
 
 def _reveal(found: Plant) -> None:
     asked, now = found.approval, timezone.now()
-    decided = asked.state in Approval.DECIDED
-    found.caught, found.revealed_at = (asked.state in CAUGHT if decided else None), now
+    found.caught, found.revealed_at = _was_caught(asked), now
     found.save(update_fields=["caught", "revealed_at"])
     said = f"This request was planted: {found.wrong} Nothing was carried out."
     Approval.objects.filter(pk=asked.pk).update(executed=Approval.Executed.FAILED, closed_because=said)
@@ -154,3 +157,18 @@ def _reveal(found: Plant) -> None:
         asked.run.move(to=Run.State.CANCELLED)
         signals.run_changed.send(Run, run_id=asked.run_id, agent_id=asked.agent_id, state=asked.run.state)
     audit.record("approval.revealed", about=asked, by=None, reason=said, caught=found.caught)
+
+
+def _was_caught(asked: Approval) -> bool | None:
+    """Whether it was noticed; None where that cannot be said."""
+    if asked.state not in CAUGHT:
+        return False if asked.state in Approval.DECIDED else None
+    with_others = BulkItem.objects.filter(approval=asked, bulk__total__gt=1)
+    together = asked.decisions.filter(request_id__in=[item.request_id for item in with_others])
+    return None if together.exists() else True
+
+
+def met_in(job: BulkDecision) -> Sequence[Plant]:
+    """Those that a job has decided, for whoever asked for it."""
+    met = Plant.objects.filter(approval__bulk_items__bulk=job, approval__bulk_items__state=BulkItem.State.DECIDED)
+    return list(met.filter(revealed_at__isnull=False).select_related("approval").order_by("approval_id"))

@@ -24,7 +24,7 @@ SELECT u.username, u.name, count(*), count(*) FILTER (WHERE d.answer = 'approve'
     percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM l.at - a.requested_at))::float8,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM d.at - l.at))::float8,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY d.seconds), count(*) FILTER (WHERE l.at IS NULL),
-    count(p.revealed_at), count(p.revealed_at) FILTER (WHERE d.answer IN ('edit', 'reject')),
+    count(p.tells), count(p.tells) FILTER (WHERE d.answer IN ('edit', 'reject')),
     count(DISTINCT (d.at AT TIME ZONE 'UTC')::date),
     (SELECT count(*) FROM approvals_approval c WHERE c.claimed_by_id = u.id AND c.state = 'open'
         AND c.claimed_until > now())
@@ -32,7 +32,9 @@ FROM approvals_decision d
     JOIN agents_user u ON u.id = d.by_id
     JOIN approvals_approval a ON a.id = d.approval_id
     LEFT JOIN approvals_look l ON l.approval_id = d.approval_id AND l.by_id = d.by_id
-    LEFT JOIN approvals_plant p ON p.approval_id = d.approval_id
+    LEFT JOIN LATERAL (  -- what was rejected together with others says nothing about whoever did it
+        SELECT true AS tells FROM approvals_plant p WHERE p.approval_id = d.approval_id
+            AND p.revealed_at IS NOT NULL AND (p.caught IS NOT NULL OR a.state <> 'rejected')) p ON true
 WHERE d.at >= %(since)s AND d.id >= %(floor)s
     AND (d.by_id = %(me)s OR %(everywhere)s OR a.team_id = ANY(%(teams)s::uuid[]))
 GROUP BY u.id ORDER BY u.username

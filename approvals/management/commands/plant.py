@@ -39,14 +39,10 @@ class Command(NounCommand):
     def list(self) -> None:
         """The last ones: whether they were caught."""
         rows = Plant.objects.select_related("approval__agent", "by").order_by("-planted_at")[:SHOWN]
-        told = [[str(one.approval_id), one.approval.agent.slug, _word(one), one.by.username, one.wrong] for one in rows]
+        told = [
+            [str(one.approval_id), one.approval.agent.slug, one.standing, one.by.username, one.wrong] for one in rows
+        ]
         self.table(["APPROVAL", "AGENT", "STATE", "BY", "WRONG"], told, empty="Nothing is planted.")
-
-
-def _word(one: Plant) -> str:
-    if one.revealed_at is None:
-        return "waits"
-    return {True: "caught", False: "let through", None: "nobody answered"}[one.caught]
 
 
 def _question(text: str) -> Approval:

@@ -18,6 +18,8 @@ from agents import errors
 from agents.models import AuditEntry, Role, Run, Step, Team, User
 from agents.runs import runner
 from approvals import integrity
+from approvals.bulk import choosing, jobs
+from approvals.bulk.choosing import Choice
 from approvals.learning import calibration, labels, planting, reviewers
 from approvals.learning.criteria import Reviewing
 from approvals.learning.models import Look, Plant
@@ -76,6 +78,39 @@ def test_answered_it_says_what_it_was_and_nothing_is_carried_out(
     dispatched = questions.as_dispatched(asked)
     with pytest.raises((errors.Forbidden, errors.Conflict)), transaction.atomic():
         integrity.require_valid_decision(dispatched)
+
+
+@pytest.mark.parametrize(
+    ("answer", "alone", "caught", "counted"),
+    [
+        ("approve", False, False, Share(0, 1)),
+        ("reject", False, None, Share(0, 0)),
+        ("reject", True, True, Share(1, 1)),
+    ],
+)
+def test_decided_with_what_it_is_like_it_is_missed_or_says_nothing_and_left_out_of_that_it_is_caught(
+    approval: Approval,
+    governor: User,
+    rhea: User,
+    client: Client,
+    answer: str,
+    alone: bool,
+    caught: Any,
+    counted: Share,
+) -> None:
+    plant = planted(approval, governor)
+    group = choosing.members(approval, rhea)
+    assert {one.pk for one in group} == {approval.pk, plant.approval_id}, "nothing sets it apart"
+    chosen = Choice(ids=[plant.approval_id]) if alone else Choice(groups=[approval.pk])
+    job = jobs.start(chosen, answer=answer, reason="Looked through.", by=rhea, request_id=uuid7())
+    plant.refresh_from_db()
+    assert (plant.caught, plant.revealed_at is not None) == (caught, True)
+    assert Run.objects.get(pk=plant.approval.run_id).state == Run.State.CANCELLED
+    assert reviewers.of(rhea)[0].planted == counted
+    client.force_login(rhea)
+    page = client.get(f"/approvals/bulk/{job.pk}/").content.decode()
+    assert "Ten times what was paid. Nothing was carried out." in page
+    assert {False: "let through", None: "rejected with others", True: "caught"}[caught] in page
 
 
 def test_a_plant_teaches_nothing_about_the_agent(approval: Approval, governor: User, rhea: User) -> None:
