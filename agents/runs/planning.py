@@ -4,7 +4,7 @@ hold."""
 from dataclasses import replace
 from typing import Annotated, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from agents import errors
@@ -19,10 +19,9 @@ from agents.tools.catalogue import ToolSpec
 DELEGATE, DELEGATE_TIER = "delegate.", 2
 
 
+@with_config(ConfigDict(extra="forbid"))
 class _Delegation(TypedDict):
     """What a delegation is given."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it here
 
     objective: Annotated[str, Field(min_length=1, pattern=r"\S")]
     input: NotRequired[Json]

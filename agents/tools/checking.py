@@ -5,7 +5,7 @@ may know better (5.0 is an integer) and can say what is wrong.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from jsonschema import ValidationError
@@ -125,7 +125,7 @@ def _sentence(error: ValidationError, root: dict[str, Any]) -> str:
         case "enum" | "const":
             allowed: Any = error.validator_value if error.validator == "enum" else [error.validator_value]
             return f"{where} is {shown(error.instance)}; it takes {_either(shown(one) for one in allowed)}."
-        case "pattern" if error.schema.get("type") == AMOUNT:  # type: ignore[union-attr]  # not a bool here
+        case "pattern" if isinstance(error.schema, Mapping) and error.schema.get("type") == AMOUNT:
             return f"{where} is {shown(error.instance)}; it takes an amount such as 92.00."
         case word if word in _BOUNDS:
             return f"{where} is {shown(error.instance)}; it must be {_BOUNDS[word].format(error.validator_value)}."

@@ -184,7 +184,7 @@ def test_what_is_decided_twice_is_one_act_and_not_everybodys(sites: Sites, begun
         decide(begun, "old", olga)
     for wrong in ({"to": "other"}, {"to": "old", "reason": " "}):
         with pytest.raises(errors.Invalid):
-            decide(begun, **{"by": olga, **wrong})  # type: ignore[arg-type]  # one of them is wrong on purpose
+            decide(begun, **{"by": olga, **wrong})
 
 
 def test_ours_count_by_what_they_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

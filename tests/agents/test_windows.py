@@ -140,6 +140,6 @@ def test_the_page_shows_when_it_happens_and_stops_it(team: Team, olga: User, cli
     posted = {"reason": "Wrong address.", "request_id": str(uuid7())}
     answer = client.post(f"/runs/{run.pk}/steps/1/stop/", posted, headers={"HX-Request": "true"})
     assert answer.status_code == 200
-    assert UUID(str(step_of(run).answer["by_id"])) == olga.pk  # type: ignore[index]
+    assert UUID(str(step_of(run).answer["by_id"])) == olga.pk
     driven(run)
     assert (step_of(run).state, toolbox.effects) == ("refused", [])
