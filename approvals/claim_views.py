@@ -5,11 +5,11 @@ from uuid import UUID
 from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_http_methods, require_POST
-from uuid_utils.compat import uuid7
 
-from approvals import claiming, delegating, forms
+from agents.pages import PersonRequest, request_id
+from approvals import claiming, delegating
 from approvals import question as questions
-from approvals.views import PersonRequest, place_of, stayed
+from approvals.views import place_of, stayed
 
 
 @require_POST
@@ -40,7 +40,7 @@ def delegation(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
             to=delegating.named(posted.get("to", "")),
             note=posted.get("note", ""),
             by=request.actor,
-            request_id=forms.request_id(posted.get("request_id") or str(uuid7())),
+            request_id=request_id(posted),
         )
         return stayed(request, found, place_of(posted))
     part = "#form" if request.htmx else ""

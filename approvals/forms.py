@@ -8,6 +8,7 @@ from django.http import QueryDict
 
 from agents import errors
 from agents.contracts import Json
+from agents.pages import request_id
 from approvals import editing, fields, replying, voting
 from approvals.models import Approval, Decision
 
@@ -34,7 +35,7 @@ def read(posted: QueryDict, approval: Approval) -> Given:
         "answer": answer,
         "reason": posted.get("reason", ""),
         "code": posted.get("code", "") if answer == Decision.Answer.REJECT else "",
-        "request_id": request_id(posted.get("request_id", "")),
+        "request_id": request_id(posted),
         "arguments": _arguments(posted, approval) if answer == Decision.Answer.EDIT else None,
         "outcome": _outcome(posted, approval) if answer == Decision.Answer.OUTCOME else None,
         "digest": posted.get("digest", ""),
@@ -85,11 +86,3 @@ def _object(text: str) -> Json:
 def _refuse(constant: str) -> None:
     """Python reads NaN and Infinity, which are not JSON."""
     raise ValueError(f"{constant} is not a number in JSON")
-
-
-def request_id(text: str) -> UUID:
-    """What makes a press one act, however often it is delivered."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise errors.Invalid("`request_id` must be a UUID; reload the page.", field="request_id") from None

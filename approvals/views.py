@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http import Http404, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseLocation, trigger_client_event
-from django_htmx.middleware import HtmxDetails
 
 from agents.models import Run, User
+from agents.pages import PersonRequest
 from agents.people import proving
 from approvals import forms, queue
 from approvals import question as questions
@@ -39,13 +39,6 @@ KINDS = [
     (Approval.Kind.QUESTION, "Questions"),
     (Approval.Kind.SAMPLE, "Samples"),
 ]
-
-
-class PersonRequest(HttpRequest):
-    """A request of somebody signed in."""
-
-    actor: User
-    htmx: HtmxDetails
 
 
 @require_safe

@@ -6,20 +6,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
-from django_htmx.middleware import HtmxDetails
 
 from agents.errors import DomainError
 from agents.models import User
+from agents.pages import PersonRequest
 from agents.people import proving
 from cockpit import preferences
 
 
-class CockpitRequest(HttpRequest):
-    """A request of somebody signed in: `actor` is who acts, for pages and for the API alike."""
+class CockpitRequest(PersonRequest):
+    """The same, with the account itself, which pages about it change."""
 
-    actor: User
     user: User
-    htmx: HtmxDetails
 
 
 class PersonMiddleware:

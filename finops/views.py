@@ -2,34 +2,29 @@
 
 from datetime import datetime
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from agents.models import Agent, Permission, User
+from agents.models import Agent, Permission
+from agents.pages import PersonRequest
 from agents.registry.bundles import OUTSIDE
 from finops import downloads, statement
 from finops.statement import Question, Statement
 
 
-class Request(HttpRequest):
-    """A request of somebody signed in."""
-
-    actor: User
-
-
-def _read(request: Request, now: datetime) -> Question:
+def _read(request: PersonRequest, now: datetime) -> Question:
     return Question.read(request.GET.dict(), now=now, zone=timezone.get_current_timezone())
 
 
-def _drawn_up(request: Request) -> Statement:
+def _drawn_up(request: PersonRequest) -> Statement:
     now = timezone.now()
     return statement.draw_up(_read(request, now), user=request.actor, now=now)
 
 
 @require_safe
-def costs(request: Request) -> HttpResponse:
+def costs(request: PersonRequest) -> HttpResponse:
     """What was spent. `part=headline` asks for the figures at the top alone, which are kept live."""
     if request.GET.get("part") == "headline":
         now = timezone.now()
@@ -43,7 +38,7 @@ def costs(request: Request) -> HttpResponse:
 
 
 @require_safe
-def costs_csv(request: Request) -> HttpResponse:
+def costs_csv(request: PersonRequest) -> HttpResponse:
     """The table on screen, for a spreadsheet."""
     drawn = _drawn_up(request)
     headers = {"Content-Disposition": f'attachment; filename="{downloads.filename(drawn, "csv")}"'}
@@ -51,7 +46,7 @@ def costs_csv(request: Request) -> HttpResponse:
 
 
 @require_safe
-def costs_json(request: Request) -> HttpResponse:
+def costs_json(request: PersonRequest) -> HttpResponse:
     """The table on screen, for a program."""
     drawn = _drawn_up(request)
     headers = {"Content-Disposition": f'attachment; filename="{downloads.filename(drawn, "json")}"'}
@@ -59,7 +54,7 @@ def costs_json(request: Request) -> HttpResponse:
 
 
 @require_safe
-def agent_costs(request: Request, slug: str) -> HttpResponse:
+def agent_costs(request: PersonRequest, slug: str) -> HttpResponse:
     """A panel: what one agent costs, over the last seven days."""
     shown = Agent.objects.visible_to(request.actor).select_related("release").defer("release__bundle")
     agent = get_object_or_404(shown, slug=slug)

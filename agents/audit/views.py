@@ -3,16 +3,15 @@
 from typing import Any
 
 from django.db.models import F
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
-from django_htmx.middleware import HtmxDetails
 
 from agents.audit import sealing
 from agents.audit.models import AuditEntry
 from agents.keyset import cut
-from agents.people.models import User
+from agents.pages import PersonRequest
 
 ROWS = 100
 KINDS = [
@@ -34,15 +33,8 @@ SHOWN = ("change", "failure_class", "version", "answer", "role", "team", "addres
 """What of an entry's detail a person wants to read in a list; the API has all of it."""
 
 
-class Request(HttpRequest):
-    """A request of somebody signed in."""
-
-    actor: User
-    htmx: HtmxDetails
-
-
 @require_safe
-def audit(request: Request) -> HttpResponse:
+def audit(request: PersonRequest) -> HttpResponse:
     """Entries one may read, newest first; kind, outcome, verb, person and subject narrow them."""
     if request.htmx.target == "sealing":
         return render(request, "agents/audit.html#sealing", {"standing": sealing.standing()})

@@ -17,11 +17,12 @@ from django_htmx.http import trigger_client_event
 
 from agents.keyset import cut
 from agents.models import Agent, Permission, Release, Team, Tool, ToolGrant, User
+from agents.pages import PersonRequest, reason_and_request_id
 from agents.registry import earning
 from agents.registry.outside import OUTSIDE
 from agents.runs import finding, fleet, interventions, overridden
 from agents.runs.programs.recorded import PROVIDER as RECORDED
-from agents.runs.views import Request, fragment, steering
+from agents.runs.views import fragment
 from agents.tools.people import ASK_PERSON
 
 ROWS = 100
@@ -30,7 +31,7 @@ HOURS = 24
 
 
 @require_safe
-def agents(request: Request) -> HttpResponse:
+def agents(request: PersonRequest) -> HttpResponse:
     """Every agent one may see, by name."""
     shown, team = listed(request.actor), request.GET.get("team", "")
     if team:
@@ -88,19 +89,19 @@ def teams(user: User) -> list[tuple[str, str]]:
 
 
 @require_safe
-def agent(request: Request, slug: str) -> HttpResponse:
+def agent(request: PersonRequest, slug: str) -> HttpResponse:
     """One agent: what it is, which release, what it may do and why, what it did lately."""
     found = get_object_or_404(_shown(request), slug=slug)
     template = fragment(request, "agents/agent.html", "controls", "standing", "latest")
     return render(request, template, _page(request, found))
 
 
-def _shown(request: Request) -> QuerySet[Agent]:
+def _shown(request: PersonRequest) -> QuerySet[Agent]:
     found: QuerySet[Agent] = Agent.objects.visible_to(request.actor)
     return found.select_related("team", "owner", "release", "frozen_by")
 
 
-def _page(request: Request, found: Agent) -> dict[str, Any]:
+def _page(request: PersonRequest, found: Agent) -> dict[str, Any]:
     may = request.actor.may(Permission.STEER, found.team_id)
     runs = finding.listed(request.actor).defer("input", "result", "release__bundle").filter(agent=found)
     return {
@@ -181,22 +182,22 @@ def _several(names: Sequence[str]) -> str:
 
 
 @require_POST
-def freeze(request: Request, slug: str) -> HttpResponse:
+def freeze(request: PersonRequest, slug: str) -> HttpResponse:
     """Let no run of this agent start another step."""
     found = get_object_or_404(_shown(request), slug=slug)
-    interventions.freeze(found, by=request.actor, **steering(request.POST))
+    interventions.freeze(found, by=request.actor, **reason_and_request_id(request.POST))
     return _steered(request, found)
 
 
 @require_POST
-def thaw(request: Request, slug: str) -> HttpResponse:
+def thaw(request: PersonRequest, slug: str) -> HttpResponse:
     """Let it go on."""
     found = get_object_or_404(_shown(request), slug=slug)
-    interventions.thaw(found, by=request.actor, **steering(request.POST))
+    interventions.thaw(found, by=request.actor, **reason_and_request_id(request.POST))
     return _steered(request, found)
 
 
-def _steered(request: Request, steered: Agent) -> HttpResponse:
+def _steered(request: PersonRequest, steered: Agent) -> HttpResponse:
     """The controls as they are now, or the page again without script."""
     if not request.htmx:
         return redirect("agents:agent", slug=steered.slug)

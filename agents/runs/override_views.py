@@ -16,8 +16,8 @@ from django_htmx.http import trigger_client_event
 
 from agents import errors
 from agents.models import Agent, Run
+from agents.pages import PersonRequest, reason_and_request_id
 from agents.runs import overridden, overriding
-from agents.runs.views import Request, steering
 
 LASTS = {
     "15min": ("15 minutes", timedelta(minutes=15)),
@@ -31,40 +31,40 @@ PARTS = {"override-form": "agents/override.html#form", "override-value": "agents
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def run_overrides(request: Request, run_id: UUID) -> HttpResponse:
+def run_overrides(request: PersonRequest, run_id: UUID) -> HttpResponse:
     """What may be changed of a run; changed, by POST."""
     return _overrides(request, get_object_or_404(_runs(request), pk=run_id))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def agent_overrides(request: Request, slug: str) -> HttpResponse:
+def agent_overrides(request: PersonRequest, slug: str) -> HttpResponse:
     """What may be changed of all runs of an agent; changed, by POST."""
     return _overrides(request, get_object_or_404(_agents(request), slug=slug))
 
 
 @require_POST
-def run_reversion(request: Request, run_id: UUID) -> HttpResponse:
+def run_reversion(request: PersonRequest, run_id: UUID) -> HttpResponse:
     """A parameter of a run as its release says."""
     return _revert(request, get_object_or_404(_runs(request), pk=run_id))
 
 
 @require_POST
-def agent_reversion(request: Request, slug: str) -> HttpResponse:
+def agent_reversion(request: PersonRequest, slug: str) -> HttpResponse:
     """A parameter of an agent as its release says."""
     return _revert(request, get_object_or_404(_agents(request), slug=slug))
 
 
-def _runs(request: Request) -> QuerySet[Run]:
+def _runs(request: PersonRequest) -> QuerySet[Run]:
     found: QuerySet[Run] = Run.objects.visible_to(request.actor).select_related("agent", "release", "team")
     return found
 
 
-def _agents(request: Request) -> QuerySet[Agent]:
+def _agents(request: PersonRequest) -> QuerySet[Agent]:
     found: QuerySet[Agent] = Agent.objects.visible_to(request.actor).select_related("release", "team")
     return found
 
 
-def _overrides(request: Request, subject: Run | Agent) -> HttpResponse:
+def _overrides(request: PersonRequest, subject: Run | Agent) -> HttpResponse:
     if request.method != "POST":
         template = PARTS.get(request.htmx.target or "", "agents/override.html")
         return render(request, template, _form(subject, request.GET.get("parameter", "")))
@@ -78,18 +78,18 @@ def _overrides(request: Request, subject: Run | Agent) -> HttpResponse:
         value=posted.get("value", ""),
         by=request.actor,
         expires_at=None if lasts == TO_THE_END else timezone.now() + LASTS[lasts][1],
-        **steering(posted),
+        **reason_and_request_id(posted),
     )
     return _done(request, subject, f"Changed from the next step on: {overriding.change(made)}.")
 
 
-def _revert(request: Request, subject: Run | Agent) -> HttpResponse:
+def _revert(request: PersonRequest, subject: Run | Agent) -> HttpResponse:
     parameter = request.POST.get("parameter", "")
-    overriding.revert(subject, parameter=parameter, by=request.actor, **steering(request.POST))
+    overriding.revert(subject, parameter=parameter, by=request.actor, **reason_and_request_id(request.POST))
     return _done(request, subject, f"{parameter} is as the release says, from the next step on.")
 
 
-def _done(request: Request, subject: Run | Agent, said: str) -> HttpResponse:
+def _done(request: PersonRequest, subject: Run | Agent, said: str) -> HttpResponse:
     """Beside a dialog what is in force now, or the page again without script."""
     if not request.htmx:
         return redirect(overridden.home(subject))

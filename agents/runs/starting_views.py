@@ -14,11 +14,12 @@ from django.shortcuts import redirect, render
 
 from agents import errors
 from agents.models import Agent, Permission, Release, Run, User
+from agents.pages import PersonRequest, request_id
 from agents.registry import bundles, publishing, workspace
 from agents.runs import starting
 from agents.runs.agent_views import escalates, granted
 from agents.runs.programs.recorded import PROVIDER as RECORDED
-from agents.runs.views import Request, fragment, steering
+from agents.runs.views import fragment
 
 DRAFT = "draft:"
 
@@ -72,7 +73,7 @@ def drafted() -> list[Path]:
     return sorted((folder / "agents").glob("*.toml")) if folder else []
 
 
-def new_run(request: Request) -> HttpResponse:
+def new_run(request: PersonRequest) -> HttpResponse:
     """Start a run; `?like=` takes over what another was asked, `?agent=` who is to do it."""
     if not request.actor.may_somewhere(Permission.START):
         raise errors.Forbidden("Starting runs takes the role operator in a team.")
@@ -88,7 +89,7 @@ def new_run(request: Request) -> HttpResponse:
     return render(request, fragment(request, "agents/run_new.html", "about"), context, status=status)
 
 
-def _start(request: Request, wanted: dict[str, Any]) -> Run:
+def _start(request: PersonRequest, wanted: dict[str, Any]) -> Run:
     name, release = wanted["agent"], None
     if name.startswith(DRAFT):
         release = _draft(name.removeprefix(DRAFT), by=request.actor)
@@ -98,7 +99,7 @@ def _start(request: Request, wanted: dict[str, Any]) -> Run:
         objective=wanted["objective"],
         input=wanted["input"],
         by=request.actor,
-        request_id=steering(request.POST)["request_id"],
+        request_id=request_id(request.POST),
         release=release,
     )
 
@@ -120,7 +121,7 @@ def about(actor: User, name: str) -> dict[str, Any]:
     return {"agent": agent, "tools": granted(agent), "sentence": escalates(agent), "last": last}
 
 
-def _like(request: Request) -> dict[str, Any]:
+def _like(request: PersonRequest) -> dict[str, Any]:
     """The agent, objective and facts of another run, to be edited."""
     like = request.GET.get("like", "")
     try:

@@ -1,19 +1,17 @@
 """The pages of runs: the list, one run with its story, and the controls that steer it."""
 
-from collections.abc import Mapping
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
-from django_htmx.middleware import HtmxDetails
 
 from agents import errors
 from agents.keyset import Cut, cut
-from agents.models import Agent, Permission, Run, User
+from agents.models import Agent, Permission, Run
+from agents.pages import PersonRequest, reason_and_request_id
 from agents.runs import downloads, finding, interventions, page, pinning, windows
 
 ROWS = 50
@@ -26,20 +24,13 @@ FRAGMENTS = {
 }
 
 
-class Request(HttpRequest):
-    """A request of somebody signed in."""
-
-    actor: User
-    htmx: HtmxDetails
-
-
-def fragment(request: Request, template: str, *names: str) -> str:
+def fragment(request: PersonRequest, template: str, *names: str) -> str:
     """The page's template, or the partial of it that htmx is to renew."""
     return f"{template}#{request.htmx.target}" if request.htmx.target in names else template
 
 
 @require_safe
-def runs(request: Request) -> HttpResponse:
+def runs(request: PersonRequest) -> HttpResponse:
     """Runs, newest first, filtered by the query bar; the query lives in the address. `as=csv|json` hands them over."""
     text = request.GET.get("q", "").strip()
     found: Cut[Run] = Cut([], None)
@@ -63,13 +54,13 @@ def runs(request: Request) -> HttpResponse:
     return render(request, fragment(request, "agents/runs.html", "list"), context)
 
 
-def _found(request: Request, text: str) -> Cut[Run]:
+def _found(request: PersonRequest, text: str) -> Cut[Run]:
     rows = finding.find(request.actor, text)
     return cut(rows, key="-id", limit=ROWS, cursor=request.GET.get("cursor", ""))
 
 
 @require_safe
-def run(request: Request, run_id: UUID) -> HttpResponse:
+def run(request: PersonRequest, run_id: UUID) -> HttpResponse:
     """One run: what it is doing, why, who approved, what it cost."""
     found = get_object_or_404(_shown(request), pk=run_id)
     target = request.htmx.target or ""
@@ -78,62 +69,53 @@ def run(request: Request, run_id: UUID) -> HttpResponse:
     )
 
 
-def _shown(request: Request) -> QuerySet[Run]:
+def _shown(request: PersonRequest) -> QuerySet[Run]:
     return finding.listed(request.actor).select_related("agent__frozen_by")
 
 
 @require_POST
-def pause(request: Request, run_id: UUID) -> HttpResponse:
+def pause(request: PersonRequest, run_id: UUID) -> HttpResponse:
     """Ask a run to stop before its next step."""
     found = get_object_or_404(Run.objects.visible_to(request.actor), pk=run_id)
-    interventions.pause(found, by=request.actor, **steering(request.POST))
+    interventions.pause(found, by=request.actor, **reason_and_request_id(request.POST))
     return _steered(request, found)
 
 
 @require_POST
-def resumption(request: Request, run_id: UUID) -> HttpResponse:
+def resumption(request: PersonRequest, run_id: UUID) -> HttpResponse:
     """Let a paused run go on."""
     found = get_object_or_404(Run.objects.visible_to(request.actor), pk=run_id)
-    interventions.resume(found, by=request.actor, **steering(request.POST))
+    interventions.resume(found, by=request.actor, **reason_and_request_id(request.POST))
     return _steered(request, found)
 
 
 @require_POST
-def cancellation(request: Request, run_id: UUID) -> HttpResponse:
+def cancellation(request: PersonRequest, run_id: UUID) -> HttpResponse:
     """End a run."""
     found = get_object_or_404(Run.objects.visible_to(request.actor), pk=run_id)
-    interventions.cancel(found, by=request.actor, **steering(request.POST))
+    interventions.cancel(found, by=request.actor, **reason_and_request_id(request.POST))
     return _steered(request, found)
 
 
 @require_POST
-def pin(request: Request, run_id: UUID) -> HttpResponse:
+def pin(request: PersonRequest, run_id: UUID) -> HttpResponse:
     """Say with what a run goes on: its own release, or the live one."""
     found = get_object_or_404(Run.objects.visible_to(request.actor), pk=run_id)
-    pinning.pin(found, to=request.POST.get("to", ""), by=request.actor, **steering(request.POST))
+    pinning.pin(found, to=request.POST.get("to", ""), by=request.actor, **reason_and_request_id(request.POST))
     return _steered(request, found)
 
 
 @require_POST
-def stop(request: Request, run_id: UUID, seq: int) -> HttpResponse:
+def stop(request: PersonRequest, run_id: UUID, seq: int) -> HttpResponse:
     """Stop an act that was announced."""
     found = get_object_or_404(Run.objects.visible_to(request.actor).select_related("agent", "team"), pk=run_id)
-    windows.stop(found, seq, by=request.actor, **steering(request.POST))
+    windows.stop(found, seq, by=request.actor, **reason_and_request_id(request.POST))
     if not request.htmx:
         return redirect("agents:run", run_id=found.pk)
     return trigger_client_event(HttpResponse(), "toast", {"hue": "ok", "text": "Stopped: it does not happen."})
 
 
-def steering(posted: Mapping[str, str]) -> dict[str, Any]:
-    """The reason and the request id a form sends; a press without an id is an act of its own."""
-    try:
-        request_id = UUID(posted.get("request_id") or str(uuid4()))
-    except ValueError as error:
-        raise errors.Invalid("The form's request id is not a UUID; reload the page.", field="request_id") from error
-    return {"reason": posted.get("reason", ""), "request_id": request_id}
-
-
-def _steered(request: Request, steered: Run) -> HttpResponse:
+def _steered(request: PersonRequest, steered: Run) -> HttpResponse:
     """The controls as they are now, or the page again without script."""
     if not request.htmx:
         return redirect("agents:run", run_id=steered.pk)

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http import HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agents import errors
 from agents.models import User
+from agents.pages import PersonRequest, request_id
 from approvals.bulk import choosing, grouping, jobs
 from approvals.bulk.choosing import Choice
 from approvals.bulk.models import BulkDecision, BulkItem
@@ -19,12 +20,6 @@ from approvals.models import Approval, Decision
 from approvals.queue import Filters
 
 MOST_NAMED = 200
-
-
-class PersonRequest(HttpRequest):
-    """A request of somebody signed in."""
-
-    actor: User
 
 
 @require_safe
@@ -63,7 +58,7 @@ def create(request: PersonRequest) -> HttpResponseBase:
         code=request.POST.get("code", "") if request.POST.get("answer") == Decision.Answer.REJECT else "",
         reason=request.POST.get("reason", ""),
         by=request.actor,
-        request_id=_request_id(request.POST.get("request_id", "")),
+        request_id=request_id(request.POST),
     )
     return redirect("approvals:bulk", job.pk)
 
@@ -103,10 +98,3 @@ def _ids(given: QueryDict, name: str) -> list[UUID]:
         return [UUID(text) for text in given.getlist(name)]
     except ValueError:
         raise errors.Invalid(f"`{name}` must be the id of a request.", field=name) from None
-
-
-def _request_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise errors.Invalid("`request_id` must be a UUID; reload the page.", field="request_id") from None

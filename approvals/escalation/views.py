@@ -9,12 +9,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from agents.models import Permission, Team, User
+from agents.pages import PersonRequest
 from approvals import question as questions
 from approvals.escalation import acknowledging, forms, publishing, reading
 from approvals.escalation import ladder as ladders
 from approvals.escalation.models import BusinessCalendar, EscalationPolicy
 from approvals.models import SLO
-from approvals.views import PersonRequest, place_of, stayed
+from approvals.views import place_of, stayed
 
 
 @require_POST

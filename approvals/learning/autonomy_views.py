@@ -12,12 +12,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agents.keyset import cut
 from agents.models import Agent, Autonomy, Permission
+from agents.pages import PersonRequest, reason_and_request_id
 from agents.registry import earning
-from agents.runs.views import steering
 from approvals.learning import autonomy as autonomies
 from approvals.learning import criteria, evidence
 from approvals.learning.models import Proposal
-from approvals.learning.views import PersonRequest
 
 ROWS = 50
 HISTORY = 20
@@ -68,7 +67,7 @@ def refusal(request: PersonRequest, proposal_id: UUID) -> HttpResponse:
 def _answered(request: PersonRequest, proposal_id: UUID, answer: str) -> HttpResponse:
     related = ("agent__team", "agent__owner", "agent__release")
     found = get_object_or_404(Proposal.objects.visible_to(request.actor).select_related(*related), pk=proposal_id)
-    autonomies.decide(found, answer=answer, by=request.actor, **steering(request.POST))
+    autonomies.decide(found, answer=answer, by=request.actor, **reason_and_request_id(request.POST))
     return redirect(_evidence_of(found.agent, found.tool))
 
 
@@ -79,7 +78,7 @@ def demotion(request: PersonRequest, autonomy_id: UUID) -> HttpResponse:
     found = get_object_or_404(
         Autonomy.objects.filter(agent__in=mine).select_related("agent__team", "agent__owner"), pk=autonomy_id
     )
-    autonomies.demote(found, by=request.actor, **steering(request.POST))
+    autonomies.demote(found, by=request.actor, **reason_and_request_id(request.POST))
     return redirect(_evidence_of(found.agent, found.tool))
 
 

@@ -10,11 +10,10 @@ from django.views.decorators.http import require_POST, require_safe
 from agents import errors
 from agents.keyset import cut
 from agents.models import Agent, Permission
+from agents.pages import PersonRequest, reason_and_request_id
 from agents.runs import overriding
-from agents.runs.views import steering
 from approvals.learning import calibration as calibrations
 from approvals.learning import charts, criteria
-from approvals.learning.views import PersonRequest
 
 AGENTS = 50
 
@@ -55,7 +54,7 @@ def threshold(request: PersonRequest, slug: str) -> HttpResponse:
         value=given,
         by=request.actor,
         expires_at=until,
-        **steering(request.POST),
+        **reason_and_request_id(request.POST),
     )
     return redirect("approvals:agent-calibration", slug=agent.slug)
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
-from django_htmx.middleware import HtmxDetails
 
 from agents.audit import log as audit
 from agents.keyset import cut
-from agents.models import Permission, User
+from agents.models import Permission
+from agents.pages import PersonRequest
 from agents.registry.api import agents_named
 from approvals.learning import criteria
 from approvals.learning import labels as lessons
@@ -19,13 +19,6 @@ from approvals.learning.models import Plant
 
 ROWS = 50
 PLANTS = 50
-
-
-class PersonRequest(HttpRequest):
-    """A request of somebody signed in."""
-
-    actor: User
-    htmx: HtmxDetails
 
 
 @require_safe

@@ -8,15 +8,14 @@ from django.http import HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from uuid_utils.compat import uuid7
 
 from agents import errors
 from agents.keyset import cut
 from agents.models import Permission, Team, User
+from agents.pages import PersonRequest, request_id
 from approvals.notify import connecting
 from approvals.notify.connecting import Wanted
 from approvals.notify.models import Endpoint, Notification
-from approvals.views import PersonRequest
 
 ROWS = 50
 MOST = 200
@@ -37,7 +36,9 @@ def new_endpoint(request: PersonRequest) -> HttpResponse:
     context: dict[str, Any] = {}
     if request.method == "POST":
         team = _teams(request.actor).filter(slug=request.POST.get("team", "")).first() or _only(request.actor)
-        endpoint, secret = connecting.add(team, _wanted(request.POST), by=request.actor, request_id=_id(request.POST))
+        endpoint, secret = connecting.add(
+            team, _wanted(request.POST), by=request.actor, request_id=request_id(request.POST)
+        )
         context = {"endpoint": endpoint, "secret": secret}
         if request.htmx:
             return render(request, "approvals/endpoint_new.html#added", context)
@@ -62,7 +63,7 @@ def endpoint(request: PersonRequest, endpoint_id: UUID) -> HttpResponse:
 def test(request: PersonRequest, endpoint_id: UUID) -> HttpResponseBase:
     """Send a test; its line says what came of it."""
     found = get_object_or_404(_shown(request.actor), pk=endpoint_id)
-    connecting.try_out(found, by=request.actor, request_id=_id(request.POST))
+    connecting.try_out(found, by=request.actor, request_id=request_id(request.POST))
     return _done(request, found)
 
 
@@ -70,7 +71,7 @@ def test(request: PersonRequest, endpoint_id: UUID) -> HttpResponseBase:
 def activation(request: PersonRequest, endpoint_id: UUID) -> HttpResponseBase:
     """Switch it on again."""
     found = get_object_or_404(_shown(request.actor), pk=endpoint_id)
-    connecting.switch_on(found, by=request.actor, reason=_reason(request.POST), request_id=_id(request.POST))
+    connecting.switch_on(found, by=request.actor, reason=_reason(request.POST), request_id=request_id(request.POST))
     return _done(request, found)
 
 
@@ -78,7 +79,7 @@ def activation(request: PersonRequest, endpoint_id: UUID) -> HttpResponseBase:
 def removal(request: PersonRequest, endpoint_id: UUID) -> HttpResponseBase:
     """Remove it."""
     found = get_object_or_404(_shown(request.actor), pk=endpoint_id)
-    connecting.remove(found, by=request.actor, reason=_reason(request.POST), request_id=_id(request.POST))
+    connecting.remove(found, by=request.actor, reason=_reason(request.POST), request_id=request_id(request.POST))
     return redirect("notify:endpoints")
 
 
@@ -129,11 +130,3 @@ def _done(request: PersonRequest, found: Endpoint) -> HttpResponseBase:
 
 def _reason(posted: QueryDict) -> str:
     return posted.get("reason", "").strip()[:2000]
-
-
-def _id(posted: QueryDict) -> UUID:
-    try:
-        given = posted.get("request_id")
-        return UUID(given) if given else uuid7()
-    except ValueError:
-        raise errors.Invalid("`request_id` must be a UUID; reload the page.", field="request_id") from None

@@ -9,11 +9,11 @@ from django_htmx.http import trigger_client_event
 
 from agents import errors
 from agents.models import Permission
+from agents.pages import PersonRequest
 from approvals.models import Approval
 from approvals.notify import choosing, links, reading
 from approvals.notify.letters import zone_of
 from approvals.notify.models import Preference
-from approvals.views import PersonRequest
 
 ROWS = 50
 

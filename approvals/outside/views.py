@@ -5,8 +5,8 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from agents.models import Agent
+from agents.pages import PersonRequest
 from agents.registry.outside import OUTSIDE
-from approvals.learning.views import PersonRequest
 from approvals.outside.models import OutsideCall
 
 ROWS = 12

@@ -9,11 +9,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from agents import errors
+from agents.pages import PersonRequest, reason_and_request_id
 from agents.people import proving
-from agents.runs.views import steering
 from approvals.policies import authority, comparing, previewing, publishing, speaking
 from approvals.policies.models import PolicySet
-from approvals.policies.views import PersonRequest
 
 USUAL, PERIODS = 7, {"1": "1 day", "30": "30 days"}
 State = PolicySet.State
@@ -22,7 +21,7 @@ State = PolicySet.State
 @require_POST
 def trial(request: PersonRequest, number: int) -> HttpResponse:
     """Judge everything with this version too; nothing obeys it."""
-    publishing.log_only(publishing.numbered(number), by=request.actor, **steering(request.POST))
+    publishing.log_only(publishing.numbered(number), by=request.actor, **reason_and_request_id(request.POST))
     return _shown(number)
 
 
@@ -54,7 +53,7 @@ def _posted(request: PersonRequest, change: Any) -> errors.DomainError | None:
     try:
         if not authority.refusal_to_decide(request.actor):  # else the verb says so, and keeps the attempt
             proving.prove(request, request.actor)
-        change(by=request.actor, **steering(request.POST))
+        change(by=request.actor, **reason_and_request_id(request.POST))
     except errors.DomainError as error:
         return error
     return None

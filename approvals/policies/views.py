@@ -4,13 +4,14 @@
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from agents import errors
 from agents.keyset import cut
-from agents.models import Agent, Team, ToolGrant, User
+from agents.models import Agent, Team, ToolGrant
+from agents.pages import PersonRequest
 from approvals.models import PolicyDifference, PolicySet
 from approvals.policies import authority, cases, escalating, loaded, permissions, publishing, speaking, supposing
 from approvals.policies.loaded import Loaded
@@ -19,12 +20,6 @@ from approvals.policies.supposing import Supposition
 VERSIONS = 20
 DIFFERENCES = 50
 AGENTS = 25
-
-
-class PersonRequest(HttpRequest):
-    """A request of somebody signed in."""
-
-    actor: User
 
 
 @require_safe

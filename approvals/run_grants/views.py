@@ -7,9 +7,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from agents.models import Permission, Run
+from agents.pages import PersonRequest
 from approvals.run_grants import grants
 from approvals.run_grants.models import RunGrant
-from approvals.views import PersonRequest
 
 MOST = 20
 

@@ -1,24 +1,14 @@
 """The page that says how much of what agents do alone people look at, and what they found."""
 
-from uuid import UUID, uuid4
-
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh
-from django_htmx.middleware import HtmxDetails
 
-from agents import errors
-from agents.models import Agent, Permission, User
+from agents.models import Agent, Permission
+from agents.pages import PersonRequest, reason_and_request_id
 from approvals.sampling import coverage
 from approvals.sampling.models import LEAST, MOST, USUAL
-
-
-class PersonRequest(HttpRequest):
-    """A request of somebody signed in."""
-
-    actor: User
-    htmx: HtmxDetails
 
 
 @require_safe
@@ -40,14 +30,6 @@ def rate(request: PersonRequest, slug: str) -> HttpResponse:
         posted.get("tool", ""),
         posted.get("percent", ""),
         by=request.actor,
-        reason=posted.get("reason", ""),
-        request_id=_request_id(posted.get("request_id", "")),
+        **reason_and_request_id(posted),
     )
     return HttpResponseClientRefresh() if request.htmx else redirect("approvals:samples")
-
-
-def _request_id(text: str) -> UUID:
-    try:
-        return UUID(text) if text else uuid4()
-    except ValueError:
-        raise errors.Invalid("`request_id` must be a UUID; reload the page.", field="request_id") from None
