@@ -7,7 +7,9 @@ Another policy language would take the place of `PolicyEngine`.
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -168,9 +170,23 @@ class PolicyEngine:
             raise errors.Conflict("The policy engine does not hear that a person approved; it may not be used.")
 
 
+_only_asked: ContextVar[bool] = ContextVar("only_asked", default=False)
+
+
+@contextmanager
+def only_asked() -> Iterator[None]:
+    """What is judged meanwhile is made up or past: that it cannot be is shown to whoever asked, and no alarm."""
+    before = _only_asked.set(True)
+    try:
+        yield
+    finally:
+        _only_asked.reset(before)
+
+
 def _broken(name: str, agent: str, problems: Iterable[str]) -> Decision:
     said = tuple(problems)
-    log.error("policy alarm: %s of %s could not be judged and is refused: %s", name, agent, "; ".join(said))
+    if not _only_asked.get():
+        log.error("policy alarm: %s of %s could not be judged and is refused: %s", name, agent, "; ".join(said))
     return Decision(Stance.DENY, "red", (), f"{BROKEN}: {said[0]}", errors=said)
 
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from agents.contracts import Action, Confidence, Json, Source, Stance
 from agents.models import Run, Step, StepPayload
 from approvals.policies import circumstances, loaded
-from approvals.policies.engine import Decision, PolicyEngine
+from approvals.policies.engine import Decision, PolicyEngine, only_asked
 from approvals.policies.models import PolicySet
 
 CHUNK = 400
@@ -78,7 +78,9 @@ def preview(engine: PolicyEngine, *, days: int, at: datetime | None = None, most
         if found.judged == most:
             found.is_cut = True
             break
-        _count(found, step, engine.judge(circumstances.completed(action, engine), team=team))
+        with only_asked():
+            decision = engine.judge(circumstances.completed(action, engine), team=team)
+        _count(found, step, decision)
     return found
 
 

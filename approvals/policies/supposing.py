@@ -10,7 +10,7 @@ from agents.contracts import Action, Confidence, Json, Source, Stance, Verdict
 from agents.models import Agent, ToolGrant
 from approvals.gates import TierGate
 from approvals.policies import gate, permissions
-from approvals.policies.engine import Decision
+from approvals.policies.engine import Decision, only_asked
 from approvals.policies.loaded import Loaded
 from approvals.policies.rules import Rule
 
@@ -94,7 +94,8 @@ def answer(agent: Agent, grant: ToolGrant | None, supposed: Json, by: Loaded | N
     tier = TierGate().ask(asked) if not level else Verdict(Stance.ALLOW)
     if by is None:
         return Answer(tier.stance, tier, None, "No policies are asked.", [])
-    decision = by.judge(asked, team=agent.team.slug, level=level)
+    with only_asked():
+        decision = by.judge(asked, team=agent.team.slug, level=level)
     verdict = gate.verdict(by, decision, asked)
     said = verdict.reason or f"Policy {by.number} lets it through."
     depends = permissions.conditional(by.engine, asked, agent.team.slug) if by.engine and not decision.errors else []

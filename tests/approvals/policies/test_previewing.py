@@ -47,6 +47,18 @@ def test_where_a_version_differed_is_forgotten_after_a_month_the_oldest_first(ru
     assert list(PolicyDifference.objects.order_by("seq").values_list("seq", flat=True)) == [2, 3]
 
 
+def test_what_a_version_cannot_judge_any_more_is_denied_in_the_report_and_raises_no_alarm(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    _did(run, "test.refund", {"order": "1", "amount": "much"})
+    found = previewing.preview(rulebook.engine(), days=1)
+    assert (found.stances, len(found.examples)) == ({"deny": 1}, 1)
+    assert "could not judge" in found.examples[0].decision.reason
+    assert "policy alarm" not in caplog.text
+    assert rulebook.judge(arguments={"order": "1", "amount": "much"}).errors
+    assert "policy alarm" in caplog.text, "what really happens raises one"
+
+
 def test_older_runs_are_left_out(run: Run) -> None:
     _did(run, "test.refund", {"order": "1", "amount": "10.00"})
     later = run.created_at + previewing.timedelta(days=3)
