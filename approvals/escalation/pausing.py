@@ -23,10 +23,11 @@ PAUSED = "run paused"
 
 
 def follow(run_id: UUID, state: str) -> None:
-    """A run moved; called for every one of them, so it asks no more than it must."""
+    """A run moved; called for every one of them, so it asks no more than it must. Let on, a run of ours is queued, and
+    a session elsewhere waits again."""
     if state == Run.State.PAUSED:
         stop(run_id)
-    elif state == Run.State.QUEUED:
+    elif state in (Run.State.QUEUED, Run.State.WAITING):
         go_on([run_id])
 
 

@@ -269,3 +269,12 @@ def _copy(of: Approval, run: Run, seq: int) -> Approval:
         due_at=ago + 15 * MINUTE,
         **{name: getattr(of, name) for name in same},
     )
+
+
+def test_the_clock_of_a_session_elsewhere_goes_on_when_it_is_let_on(team: Team, rhea: User, olga: User) -> None:
+    policy(team)
+    asked = questions.held(questions.run(queue=Run.Queue.OUTSIDE))
+    interventions.pause(asked.run, by=olga, reason="Wait.", request_id=uuid7())
+    assert now(asked).stopped_at is not None
+    interventions.resume(asked.run, by=olga, reason="Go on.", request_id=uuid7())
+    assert (now(asked).stopped_at, asked.clock.filter(stopped_at=None).count()) == (None, 1)
