@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from django.db import models
 
+from agents import errors
 from agents.audit.models import AuditEntry
 from agents.people.models import User
 
@@ -27,9 +28,17 @@ class Subject:
         return cls(about._meta.model_name or "", str(about.pk), str(about))
 
 
-def denied(verb: str, *, about: models.Model, by: User, because: str, request_id: UUID | None = None) -> None:
+def denied(verb: str, *, about: models.Model | Subject, by: User, because: str, request_id: UUID | None = None) -> None:
     """Keep a refused attempt. Call before any transaction that the refusal is going to roll back."""
     record(verb, about=about, by=by, reason=because, request_id=request_id, outcome=AuditEntry.Outcome.DENIED)
+
+
+def refuse(
+    verb: str, *, about: models.Model | Subject, by: User, because: str, request_id: UUID | None = None
+) -> NoReturn:
+    """Refuse whoever may not, with the sentence they are told, and keep the attempt; likewise before a transaction."""
+    denied(verb, about=about, by=by, because=because, request_id=request_id)
+    raise errors.Forbidden(because)
 
 
 def record(

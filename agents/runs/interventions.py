@@ -191,8 +191,7 @@ def _require(permission: Permission, about: Run | Agent, verb: str, *, by: User,
     if by.may(permission, about.team_id):
         return
     why = f"You may not {verb} {about}; that takes the role operator in {about.team}."
-    audit.denied(f"{about._meta.model_name}.{verb}", about=about, by=by, because=why, request_id=request_id)
-    raise errors.Forbidden(why)
+    audit.refuse(f"{about._meta.model_name}.{verb}", about=about, by=by, because=why, request_id=request_id)
 
 
 def _agent_control(agent: Agent, verb: Control.Verb, *, by: User, reason: str, request_id: UUID) -> Control:

@@ -203,8 +203,7 @@ def _refuse(verb: str, subject: Run | Agent, needed: Permission, *, by: User, wh
     """Keep the attempt, and say whose right it is. Outside the transaction that the refusal ends."""
     who = f"that takes the role {ROLES[needed]} in {subject.team}"
     why = f"You may not change {what} of {subject}{BEYOND[needed]}; {who}."
-    audit.denied(verb, about=subject, by=by, because=why, request_id=request_id)
-    raise errors.Forbidden(why)
+    audit.refuse(verb, about=subject, by=by, because=why, request_id=request_id)
 
 
 def _check_end(subject: Run | Agent, expires_at: datetime | None) -> None:

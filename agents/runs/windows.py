@@ -63,8 +63,7 @@ def stop(run: Run, seq: int, *, by: User, reason: str, request_id: UUID) -> Cont
     one act. Raises `Forbidden`, `Invalid`, or `Conflict` for whoever comes too late."""
     if not (by.may(Permission.STEER, run.team_id) or by.may(Permission.DECIDE, run.team_id)):
         why = f"You may not stop what {run.agent} does; that takes the role operator or reviewer in {run.team}."
-        audit.denied("run.stop", about=run, by=by, because=why, request_id=request_id)
-        raise errors.Forbidden(why)
+        audit.refuse("run.stop", about=run, by=by, because=why, request_id=request_id)
     if not reason.strip():
         raise errors.Invalid("Say why you stop it; the agent and the next person will ask.", field="reason")
     return _stop(run, seq, by=by, reason=reason.strip(), request_id=request_id)

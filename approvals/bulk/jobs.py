@@ -71,10 +71,7 @@ def _require_role(by: User, request_id: UUID) -> None:
     if not by.may_somewhere(Permission.DECIDE):
         sentence = "Deciding takes the role reviewer in the team of the request."
         about = Subject("bulkdecision", str(request_id), "many requests")
-        audit.record(
-            "approval.bulk_asked", about=about, by=by, reason=sentence, request_id=request_id, outcome="denied"
-        )
-        raise errors.Forbidden(sentence)
+        audit.refuse("approval.bulk_asked", about=about, by=by, because=sentence, request_id=request_id)
 
 
 def _checked(answer: str, code: str, reason: str) -> Decision.Answer:

@@ -25,8 +25,7 @@ def acknowledge(approval: Approval, *, by: User) -> Approval:
     """Say that one looks at it. Twice by the same person is once. Raises `Forbidden` for those who may not decide it,
     which is kept, and `Conflict` where it is closed or in somebody else's hands."""
     if sentence := duties.refusal(by, approval):
-        audit.denied(VERB, about=approval, by=by, because=sentence)
-        raise errors.Forbidden(sentence)
+        audit.refuse(VERB, about=approval, by=by, because=sentence)
     with transaction.atomic():
         found = _lock(approval)
         if not found.is_open:

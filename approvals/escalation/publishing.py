@@ -86,8 +86,7 @@ def _require(by: User | None, team: Team | None, verb: str) -> None:
     if by is None or may_publish(by, team):
         return
     why = f"This takes the role governance or admin in {team.name if team else 'every team'}."
-    audit.append([audit.entry(verb, about=team or EVERYWHERE, by=by, reason=why, outcome="denied")])
-    raise errors.Forbidden(why)
+    audit.refuse(verb, about=team or EVERYWHERE, by=by, because=why)
 
 
 def _require_people(content: Json) -> None:

@@ -138,8 +138,7 @@ def demote(autonomy: Autonomy, *, by: User, reason: str, request_id: UUID) -> bo
     """Back to the tier of the release, by a person: whoever may steer the agent, at once."""
     if not by.may(Permission.STEER, autonomy.agent.team_id):
         why = f"Taking autonomy from {autonomy.agent} takes the role operator or governance in {autonomy.agent.team}."
-        audit.denied("autonomy.withdrawn", about=autonomy.agent, by=by, because=why, request_id=request_id)
-        raise errors.Forbidden(why)
+        audit.refuse("autonomy.withdrawn", about=autonomy.agent, by=by, because=why, request_id=request_id)
     if not reason.strip():
         raise errors.Invalid("Say why; the next person will ask.", field="reason")
     if not earning.withdraw(autonomy, by=by, because=reason.strip(), request_id=request_id):

@@ -36,8 +36,7 @@ def plant(like: Approval, *, arguments: Json, wrong: str, by: User, request_id: 
     The same request id is the same plant. `like` needs run, agent and release."""
     if not by.may(Permission.PUBLISH, like.team_id):
         why = f"Planting a request takes the role governance in {like.team}."
-        audit.denied("approval.planted", about=like, by=by, because=why, request_id=request_id)
-        raise errors.Forbidden(why)
+        audit.refuse("approval.planted", about=like, by=by, because=why, request_id=request_id)
     if like.kind != Approval.Kind.ACT or like.compensates is not None or like.is_manual:
         raise errors.Conflict("Only a question whether an act may be done can be planted again; choose another one.")
     if not wrong.strip():

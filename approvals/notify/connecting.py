@@ -47,8 +47,7 @@ def require(by: User, team: Team, verb: str) -> None:
     """Who may look after the endpoints of a team; an attempt of others is kept."""
     if not by.may(Permission.CONNECT, team.pk):
         because = f"Endpoints of {team} are looked after by the roles governance and admin."
-        audit.denied(verb, about=team, by=by, because=because)
-        raise errors.Forbidden(because)
+        audit.refuse(verb, about=team, by=by, because=because)
 
 
 def add(team: Team, wanted: Wanted, *, by: User, request_id: UUID | None = None) -> tuple[Endpoint, str]:

@@ -32,8 +32,7 @@ def ask(agent: Agent, call: Call, *, by: User, request_id: UUID) -> Ruling:
     the role, `Missing` for an approval that is not its own, `Conflict` for an agent that does not run elsewhere."""
     if not by.may(Permission.GATE, agent.team_id):
         why = f"You may not ask for {agent}; that takes a token of the role agent in {agent.team}."
-        audit.denied("gate.asked", about=agent, by=by, because=why, request_id=request_id)
-        raise errors.Forbidden(why)
+        audit.refuse("gate.asked", about=agent, by=by, because=why, request_id=request_id)
     if agent.release is None or agent.release.program != OUTSIDE:
         raise errors.Conflict(f"{agent} is run here and gated already; publish a release of the program {OUTSIDE}.")
     try:

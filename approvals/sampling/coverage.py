@@ -99,8 +99,7 @@ def set_rate(agent: Agent, tool: str, percent: int | str, *, by: User, reason: s
     """Say what share of this agent's acts with this tool is looked at. The same request id is one act."""
     if not by.may(Permission.PUBLISH, agent.team_id):
         why = f"You may not set how much of {agent} is looked at; that takes the role governance in {agent.team}."
-        audit.denied("sample.rate", about=agent, by=by, because=why, request_id=request_id)
-        raise errors.Forbidden(why)
+        audit.refuse("sample.rate", about=agent, by=by, because=why, request_id=request_id)
     if not str(percent).isdecimal() or not LEAST <= (share := int(percent)) <= MOST:
         raise errors.Invalid(f"The share is {percent} %; it can be from {LEAST} to {MOST}.", field="percent")
     if not tool:
