@@ -125,9 +125,10 @@ def _version(
         if (earlier.team, earlier.content) != (team, content):
             raise errors.Conflict("This request id was used for something else; make a new one.", field="request_id")
         return earlier
-    current = kind.objects.in_force().filter(team=team).select_for_update(of=("self",)).first()
+    held = kind.objects.in_force().filter(team=team).select_for_update(of=("self",))
+    current: Published | None = held.first()
     if current and current.content == content:
-        return current  # type: ignore[no-any-return]  # rows of a queryset that serves two models
+        return current
     now = timezone.now()
     if current:
         kind.objects.filter(pk=current.pk).update(retired_at=now)
