@@ -99,7 +99,8 @@ class BulkDecision(models.Model):
         past = Decision.PAST[self.answer]
         if not self.has_ended:
             return f"{self.looked_at:,} of {self.total:,} done."
-        left = f"; {self.left:,} left as they were" if self.left else ""
+        were = "it was" if self.left == 1 else "they were"
+        left = f"; {self.left:,} left as {were}" if self.left else ""
         stopped = "" if self.state == self.State.DONE else f", then stopped with {self.total - self.looked_at:,} to go"
         return f"{past} {self.decided:,} of {self.total:,}{left}{stopped}."
 

@@ -1,5 +1,6 @@
 // Keys: rows of a list (j k Enter x), the sheet (?), the filter (/), new rows (.), answers (1–9), and what
-// a page gives a key of its own (data-press). Silent while typing.
+// a page gives a key of its own (data-press). Silent while typing. A list that a row of another opens (data-rows="inner")
+// has the keys while one stands in it; Escape leads back to the row that opened it.
 import { open } from "./dialogs.js";
 
 const ROWS = "[data-rows] > [data-key]";
@@ -8,12 +9,29 @@ function isTyping(element) {
   return element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName) && !/^(checkbox|radio|button)$/.test(element.type);
 }
 
+const INNER = '[data-rows="inner"]';
+
 function rows() {
-  return [...document.querySelectorAll(ROWS)].filter((row) => row.offsetParent !== null);
+  const inner = document.activeElement.closest?.(INNER);
+  const all = [...document.querySelectorAll(ROWS)].filter((row) => row.offsetParent !== null);
+  const own = all.filter((row) => row.closest(INNER) === inner);
+  return own.length ? own : all;
 }
 
 function here() {
-  return document.querySelector(`${ROWS}.here`) || document.activeElement.closest?.(ROWS);
+  return document.activeElement.closest?.(ROWS) || document.querySelector(`${ROWS}.here`);
+}
+
+function parts(row) {
+  return [...row.querySelectorAll("a[href], button, input")];
+}
+
+// Out of a list that a row opened, back to that row; false where one stands in none.
+function leave() {
+  const opener = document.querySelector(`${ROWS}:has([aria-current])`);
+  if (!document.activeElement.closest?.(INNER) || !opener?.offsetParent) return false;
+  stand(opener);
+  return true;
 }
 
 function move(step) {
@@ -51,7 +69,7 @@ document.addEventListener("keydown", (event) => {
   if (/^[1-9]$/.test(event.key)) {
     document.querySelector(`[data-answer="${event.key}"]`)?.click();
   } else if (event.key === "Escape") {
-    document.querySelector("[data-escape]")?.click();
+    if (!leave()) document.querySelector("[data-escape]")?.click();
   } else if (event.key === "Enter" && event.target === document.body) {
     here()?.querySelector("a[href]")?.click();
   } else if (KEYS[event.key]) {
@@ -69,11 +87,15 @@ document.addEventListener("click", (event) => {
   row.querySelector("a[href]")?.click();
 });
 
-// A fragment that was renewed keeps the row the person stands on.
+// A fragment that was renewed keeps the row the person stands on, and the keyboard where it was in it.
 let standing = null;
-document.addEventListener("htmx:beforeSwap", () => (standing = document.querySelector(`${ROWS}.here`)?.dataset.key));
+document.addEventListener("htmx:beforeSwap", () => {
+  const row = here();
+  standing = row && { key: row.dataset.key, at: parts(row).indexOf(document.activeElement) };
+});
 document.addEventListener("htmx:afterSettle", () => {
-  if (standing && !document.querySelector(`${ROWS}.here`)) {
-    document.querySelector(`[data-rows] > [data-key="${CSS.escape(standing)}"]`)?.classList.add("here");
-  }
+  const row = standing && document.querySelector(`[data-rows] > [data-key="${CSS.escape(standing.key)}"]`);
+  if (!row) return;
+  if (!document.querySelector(`${ROWS}.here`)) row.classList.add("here");
+  if (standing.at >= 0 && document.activeElement === document.body) parts(row)[standing.at]?.focus({ preventScroll: true });
 });

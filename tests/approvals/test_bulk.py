@@ -221,7 +221,7 @@ def test_the_pages_lead_from_the_queue_to_the_summary_without_script(desk: Clien
     job = BulkDecision.objects.get()
     assert made.url == f"/approvals/bulk/{job.pk}/"
     summary = text(desk.get(made.url))
-    assert "Approved 3 of 4; 1 left as they were." in summary
+    assert "Approved 3 of 4; 1 left as it was." in summary
     assert f"/approvals/{red.pk}/" in summary
     again = text(desk.get("/approvals/", {"bulk": job.pk}))
     assert 'name="id" value="' + str(red.pk) in again
