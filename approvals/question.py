@@ -121,6 +121,11 @@ class Question:
         return fields.of(editing.form_of(self.approval, self.asked), self.asked)
 
     @property
+    def may_ask(self) -> bool:
+        """Whether the agent can be asked something back."""
+        return any(one.answer == Decision.Answer.ASK for one in self.choices)
+
+    @property
     def may_grant(self) -> bool:
         """Whether the same may be let through for the rest of the run."""
         return not bounds.refusal(self.approval)

@@ -55,7 +55,7 @@ class Table:
 
     shared: Sequence[tuple[str, str]]
     columns: Sequence[str]
-    rows: Sequence[tuple[Approval, Sequence[str]]]
+    rows: Sequence[tuple[Approval, Sequence[tuple[str, str]]]]
 
 
 def table(members: Sequence[Approval]) -> Table:
@@ -64,7 +64,8 @@ def table(members: Sequence[Approval]) -> Table:
     names = list(dict.fromkeys(name for one in values for name in one))
     same = [name for name in names if len({one.get(name) for one in values}) == 1]
     differing = [name for name in names if name not in same]
-    rows = [(one, [given.get(name, "—") for name in differing]) for one, given in zip(members, values, strict=True)]
+    given = zip(members, values, strict=True)
+    rows = [(one, [(name, its.get(name, "—")) for name in differing]) for one, its in given]
     return Table([(name, values[0][name]) for name in same], differing, rows)
 
 

@@ -13,6 +13,14 @@ from approvals.escalation.hours import WEEKDAYS
 from approvals.escalation.ladder import AfterLast, Json, When
 
 WORDS = {When.NOT_ACKNOWLEDGED: "nobody acknowledged", When.NOT_DECIDED: "nobody decided"}
+CHANNELS = {
+    "in_app": "in the cockpit",
+    "email": "e-mail",
+    "webhook": "webhook",
+    "slack": "Slack",
+    "pagerduty": "PagerDuty",
+    "opsgenie": "Opsgenie",
+}
 ENDS = {
     AfterLast.HOLD: "it is held until somebody decides",
     AfterLast.REJECT: "it is rejected and never done",
@@ -41,7 +49,7 @@ def shown_policy(content: Json) -> Json:
         "levels": [_fields(number, used.get(number)) for number in range(1, 5)],
         "whens": WORDS.items(),
         "ends": ENDS.items(),
-        "channels": written.CHANNELS,
+        "channels": [(one, CHANNELS[one]) for one in written.CHANNELS],
     }
 
 

@@ -75,7 +75,7 @@ def _length(seconds: float) -> str:
         return f"{whole // MINUTE} min {whole % MINUTE:02} s" if whole % MINUTE else f"{whole // MINUTE} min"
     if whole < DAY:
         return f"{whole // HOUR} h {whole % HOUR // MINUTE:02} min"
-    return f"{whole // DAY} d {whole % DAY // HOUR} h"
+    return f"{whole // DAY} d {whole % DAY // HOUR} h" if whole % DAY >= HOUR else f"{whole // DAY} d"
 
 
 @register.filter

@@ -53,8 +53,8 @@ def chips(
 ) -> dict[str, Any]:
     """Filters on offer for the parameter `name`: (value, word) or (value, word, count) each, and `every` for none."""
     request: HttpRequest = context["request"]
-    chosen = request.GET.get(name, "")
     offered = [("", every, None), *choices] if every else choices
+    chosen = request.GET.get(name, "") or (str(offered[0][0]) if offered else "")
     return {
         "label": label,
         "chips": [

@@ -30,7 +30,7 @@ document.addEventListener("change", ({ target }) => {
     else picked.delete(key(target));
     show();
   } else if (target.matches("[data-group] [data-all]")) {
-    for (const box of target.closest("table").querySelectorAll("[name=id]")) box.checked = target.checked;
+    for (const box of target.closest("[data-group]").querySelectorAll("[name=id]")) box.checked = target.checked;
   }
   if (target.closest?.("[data-group]")) count();
 });
@@ -40,9 +40,10 @@ function count() {
   if (!group) return;
   const members = [...group.querySelectorAll("[name=id]")];
   const number = members.filter((box) => box.checked).length;
-  const all = group.querySelector("[data-all]");
-  all.checked = number === members.length;
-  all.indeterminate = number > 0 && number < members.length;
+  for (const all of group.querySelectorAll("[data-all]")) {
+    all.checked = number === members.length;
+    all.indeterminate = number > 0 && number < members.length;
+  }
   const button = group.querySelector("[data-act]");
   button.firstChild.data = `Decide the ${number} ticked `;
   button.disabled = !number;

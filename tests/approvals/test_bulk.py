@@ -81,7 +81,7 @@ def test_what_is_fit_is_said_in_the_same_way_by_query_and_by_sentence(rhea: User
 def test_the_table_of_a_group_shows_what_differs(rhea: User) -> None:
     table = grouping.table(alike(3))
     assert (table.shared, table.columns) == ([("amount", "9.00")], ["order"])
-    assert [cells for _, cells in table.rows] == [["2"], ["3"], ["4"]]
+    assert [cells for _, cells in table.rows] == [[("order", "2")], [("order", "3")], [("order", "4")]]
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ def test_the_header_says_how_many_are_answered_in_time(rhea: User, browse: Brows
     Approval.objects.filter(pk__in=late).update(due_at=now - SLO)
     ApprovalClock.objects.filter(approval__in=late).update(started_at=now - 2 * SLO)
     text = inbox(browse(rhea))
-    assert "50.0\u00a0% decided in time today, of 95.0\u00a0% wanted within 15\u00a0min" in text
+    assert "50.0\u00a0% decided in time today, of 95\u00a0% wanted within 15\u00a0min" in text
     assert "3 decided, 1 overdue now" in text
     assert "late, but silence approves nothing" in text
 

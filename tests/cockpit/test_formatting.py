@@ -54,6 +54,7 @@ def test_money_names_its_currency():
         (3599.7, "1 h 00 min"),
         (timedelta(hours=1, minutes=3), "1 h 03 min"),
         (timedelta(days=2, hours=4, minutes=59), "2 d 4 h"),
+        (timedelta(days=1, minutes=59), "1 d"),
         (-3, "−3.0 s"),
     ],
 )
