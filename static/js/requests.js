@@ -10,10 +10,11 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
   if (xhr.status < 400) return;
   const refused = xhr.getResponseHeader("HX-Retarget") === "#toasts";
-  const slot = event.detail.requestConfig.elt.closest("dialog[open]")?.querySelector("[data-error]");
-  if (refused && slot) {
+  const refusal = refused && new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("[data-refusal]");
+  const slot = refusal && place(requestConfig.elt, refusal.dataset.field);
+  if (slot) {
     event.preventDefault();
-    slot.textContent = sentence(xhr.responseText);
+    slot.textContent = refusal.querySelector(".state").textContent;
   } else if (refused || xhr.status === 422) {
     event.detail.shouldSwap = true;
     event.detail.isError = false;
@@ -32,9 +33,25 @@ function isSignIn(xhr) {
   return /\/login\/$/.test(new URL(xhr.responseURL).pathname);
 }
 
-function sentence(markup) {
-  return new DOMParser().parseFromString(markup, "text/html").querySelector("[data-refusal] .state")?.textContent || "";
+// Where a refusal is read: in the dialog that asked, or in the form, with the keyboard in the field that it names; else
+// as a notice at the edge.
+function place(asked, name) {
+  const dialog = asked.closest("dialog[open]");
+  if (dialog) return dialog.querySelector("[data-error]");
+  const field = name && asked.elements?.namedItem(name);
+  const slot = field && asked.querySelector("[data-error]");
+  if (slot && field.focus) {
+    field.setAttribute("aria-invalid", "true");
+    field.focus();
+  }
+  return slot;
 }
+
+document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  if (!detail.elt.matches("form")) return;
+  for (const field of detail.elt.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  for (const slot of detail.elt.querySelectorAll("[data-error]")) slot.textContent = "";
+});
 
 // A refresh that fails is what the live indicator is for; an act that fails must be told.
 for (const failure of ["htmx:sendError", "htmx:timeout"]) {

@@ -26,6 +26,14 @@ function parts(row) {
   return [...row.querySelectorAll("a[href], button, input")];
 }
 
+// What a key opens has the keyboard.
+function press(part) {
+  part?.click();
+  if (!part?.matches("summary")) return;
+  const field = part.parentElement.open && part.parentElement.querySelector("input:not([type=hidden]), select, textarea");
+  setTimeout(() => (field || part).focus()); // afterwards: the key would be typed into the field
+}
+
 // Out of a list that a row opened, back to that row; false where one stands in none.
 function leave() {
   const opener = document.querySelector(`${ROWS}:has([aria-current])`);
@@ -76,7 +84,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     KEYS[event.key]();
   } else if (event.key.length === 1) {
-    document.querySelector(`[data-press="${CSS.escape(event.key)}"]`)?.click();
+    press(document.querySelector(`[data-press="${CSS.escape(event.key)}"]`));
   }
 });
 
