@@ -12,6 +12,7 @@ from django.utils import timezone
 from agents import errors
 from agents.audit import log as audit
 from agents.models import AuditEntry, User
+from agents.runs import holds
 from approvals import asking, duties, signals
 from approvals.models import Approval
 
@@ -93,7 +94,10 @@ def _held(approval: Approval) -> str:
 
 
 def lock(approval: Approval) -> Approval:
-    """As it is now, kept so to the commit; refused where nobody needs to answer any more."""
+    """As it is now, kept so to the commit; refused where nobody needs to answer any more. Its run first, as whoever
+    decides does: a row that is written twice has its run looked up at the commit, and both would wait for each other.
+    """
+    holds.lock({approval.run_id})
     kept = Approval.objects.select_for_update(of=("self",)).select_related("claimed_by", "team", "agent")
     found: Approval = kept.get(pk=approval.pk)
     if not found.is_open:

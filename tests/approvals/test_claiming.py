@@ -1,9 +1,12 @@
 """Who is at work on a question: others leave it to them, for a while, or say why not."""
 
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -11,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from agents import errors
 from agents.models import AuditEntry, Team, User
+from agents.runs import holds
 from approvals import claiming, queue
 from approvals.models import Approval
 from approvals.signals import approval_claimed
@@ -133,3 +137,32 @@ def test_the_page_says_who_holds_it_and_offers_what_one_can_do(approval: Approva
     assert theirs.post(claim, {"reason": "She is away."}).status_code == 302
     assert theirs.post(release, {}).status_code == 302
     assert Approval.objects.get().held_by is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_keeps_nothing_from_who_decides_at_the_same_moment(rhea: User) -> None:
+    approval = questions.held()
+
+    def work() -> None:
+        claiming.claim(approval, by=rhea)
+        connection.close()
+
+    claims = threading.Thread(target=work)
+    with transaction.atomic():
+        holds.lock({approval.run_id})  # as a decision begins
+        claims.start()
+        _await_somebody_waiting()
+        Approval.objects.select_for_update(nowait=True).get(pk=approval.pk)  # and goes on; the claim waits for its turn
+    claims.join()
+    approval.refresh_from_db()
+    assert approval.held_by == rhea
+
+
+def _await_somebody_waiting() -> None:
+    for _ in range(200):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.02)
+    pytest.fail("Nobody waits for a lock.")
