@@ -72,6 +72,7 @@ def prove(request: HttpRequest, user: User) -> None:
     except errors.Invalid as error:
         if _came_twice(request, user):
             return
+        error.field = "factor_code"  # as the forms of pages call it
         _refused(request, user, error)
         raise
     _accepted(user, kind)

@@ -26,6 +26,7 @@ def reliability(found: Calibration, *, threshold: float | None) -> Json:
             "name": "Was right, %",
             "x": x,
             "y": right,
+            "marker": {"opacity": 0.55},  # what lies over it is seen in either theme
             "error_y": {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1},
         },
         {

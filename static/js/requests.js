@@ -40,7 +40,7 @@ function place(asked, name) {
   if (dialog) return dialog.querySelector("[data-error]");
   const field = name && asked.elements?.namedItem(name);
   const slot = field && asked.querySelector("[data-error]");
-  if (slot && field.focus) {
+  if (slot && field.offsetParent) {
     field.setAttribute("aria-invalid", "true");
     field.focus();
   }

@@ -20,7 +20,7 @@ def alike(run: Run, number: int) -> list[Approval]:
 
 @pytest.fixture
 def group(team: Team) -> list[Approval]:
-    """Five alike refunds, of which the fourth is held by somebody else, and one that is too risky to stand with them."""
+    """Five alike refunds, the fourth of them held by somebody else, and one too risky to stand with them."""
     members = alike(questions.run(), 5)
     claiming.claim(members[3], by=factories.person("teo", "reviewer", of=team))
     red = questions.held(questions.run(), says="Refund €9,000.00 to Bar Nord")
