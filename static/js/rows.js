@@ -18,8 +18,9 @@ function rows() {
   return own.length ? own : all;
 }
 
+// Where one stands; on a page just opened, the row of what its address shows.
 function here() {
-  return document.activeElement.closest?.(ROWS) || document.querySelector(`${ROWS}.here`);
+  return document.activeElement.closest?.(ROWS) || document.querySelector(`${ROWS}.here`) || document.querySelector(`.chosen ${ROWS}:has([aria-current])`);
 }
 
 function parts(row) {
@@ -101,7 +102,7 @@ document.addEventListener("htmx:beforeSwap", () => {
   const row = here();
   standing = row && { key: row.dataset.key, at: parts(row).indexOf(document.activeElement) };
 });
-document.addEventListener("htmx:afterSettle", () => {
+document.addEventListener("htmx:afterSwap", () => { // at once: the next key may be on its way
   const row = standing && document.querySelector(`[data-rows] > [data-key="${CSS.escape(standing.key)}"]`);
   if (!row) return;
   if (!document.querySelector(`${ROWS}.here`)) row.classList.add("here");
