@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import redis
@@ -95,6 +95,8 @@ class Keeper:
     def close(self) -> None:
         """End the thread; what it kept is no longer renewed."""
         self._ended.set()
+        with suppress(redis.RedisError):  # it listens until its next round is due: any message lets it look up
+            _publish(uuid4())
         self._thread.join(RENEW_SECONDS + 1)
 
     def _run(self) -> None:
@@ -193,8 +195,11 @@ def close() -> None:
 def publish_cancel(run_id: UUID) -> None:
     """Tell every keeper that a person cancelled. Best effort: their polls hear it within two seconds anyway."""
     try:
-        redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1).publish(
-            CANCELS, str(run_id)
-        )
+        _publish(run_id)
     except redis.RedisError:
         log.warning("Redis is away; run %s is aborted when its worker next looks", run_id)
+
+
+def _publish(run_id: UUID) -> None:
+    with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1) as client:
+        client.publish(CANCELS, str(run_id))

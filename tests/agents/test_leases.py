@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,8 +11,9 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from agents.models import Run, User
+from agents.models import Run, User, Worker
 from agents.runs import hotpath, interventions, lease, runner, starting
+from agents.runs import keeper as keepers
 from agents.runs.keeper import RENEW_SECONDS, keeper, publish_cancel
 from agents.tools.catalogue import tool
 from agents.tools.context import Touched
@@ -93,6 +95,15 @@ def test_a_run_that_somebody_keeps_locked_does_not_cost_its_neighbours_their_lea
         assert Run.objects.get(pk=other.pk).lease_until > before
         assert not first.is_set
         assert not second.is_set
+
+
+def test_a_keeper_that_is_ended_does_not_sit_its_round_out():
+    keepers.close()
+    keeper()
+    fleets.until(Worker.objects.exists, "its first sign of life")
+    begun = time.monotonic()
+    keepers.close()
+    assert time.monotonic() - begun < RENEW_SECONDS / 2
 
 
 @pytest.mark.crash
