@@ -14,6 +14,9 @@ SHELL := /bin/sh
 UV_VERSION := 0.13.8
 PYTHON ?=
 BIN := .venv/bin
+# As many processes as share the tests; one where they are to use servers of yours. Each keeps what it compiled.
+PROCESSES := $(if $(DATABASE_URL)$(REDIS_URL),0,2)
+test: export PYTHONDONTWRITEBYTECODE :=
 # --inexact: what the tests need stays when only what `up` needs is brought up to date.
 SYNC := $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --no-python-downloads --python $(BIN)/python
 
@@ -32,7 +35,7 @@ test: .venv/made-to-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(PROCESSES) $(ARGS)
 
 bench: .venv/made-to-test
 	@exec $(BIN)/python -m tests.benchmarks $(ONLY) $(if $(PEERS),--peers $(PEERS))

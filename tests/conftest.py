@@ -1,8 +1,9 @@
 """The servers every test may count on, started before anything reads a setting. The cast stands in `tests/cast.py`.
 
-Real PostgreSQL and a real Redis-compatible server live in a folder of their own for the session; `DATABASE_URL` and
-`REDIS_URL` make the tests use other ones. pytest-django leaves Django alone until `DJANGO_SETTINGS_MODULE` is known:
-that is why it is named here, behind the servers, and not in pyproject.toml.
+Real PostgreSQL and a real Redis-compatible server live in a folder of their own for the session, and for each process
+where several share the tests (`-n 2`); `DATABASE_URL` and `REDIS_URL` make the tests use other ones. pytest-django
+leaves Django alone until `DJANGO_SETTINGS_MODULE` is known: that is why it is named here, behind the servers, and not
+in pyproject.toml.
 """
 
 import atexit
@@ -16,18 +17,18 @@ import django
 import pytest
 import pytest_django
 
-from cockpit.servers import Postgres, Redis
+from cockpit.servers import Postgres, Redis, Server
 
-# A plugin, not an import: its models can only be imported once Django is set up below.
-pytest_plugins = ["tests.cast"]
+# Plugins, not imports: the cast's models can only be imported once Django is set up below.
+pytest_plugins = ["tests.cast", "tests.sharing"]
 
 _folder = Path(tempfile.mkdtemp(prefix="cockpit-tests-"))
-_servers = [kind(_folder, test=True) for kind in (Postgres, Redis) if kind.variable not in os.environ]
+_servers: list[Server] = []
 
 
 def _stop() -> None:
-    for server in _servers:
-        server.stop()
+    while _servers:
+        _servers.pop().stop()
     shutil.rmtree(_folder, ignore_errors=True)
 
 
@@ -35,18 +36,34 @@ def pytest_unconfigure() -> None:
     _stop()
 
 
-atexit.register(_stop)
-os.environ["COCKPIT_DATA_DIR"] = str(_folder)
-for _server in _servers:
-    os.environ[_server.variable] = _server.start().url
-os.environ["DJANGO_SETTINGS_MODULE"] = "cockpit.settings"
-django.setup()
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """The first hook there is: the tests' other files are imported behind it, and they want Django set up."""
+    runs_tests = "PYTEST_XDIST_WORKER" in os.environ or not _hands_out(pluginmanager.get_plugin("pytestconfig"))
+    if runs_tests:
+        atexit.register(_stop)
+        os.environ["COCKPIT_DATA_DIR"] = str(_folder)
+        _start()
+    os.environ["DJANGO_SETTINGS_MODULE"] = "cockpit.settings"
+    django.setup()
+    if not runs_tests:  # whoever does begins with our environment, and must not read settings ahead of its servers
+        del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
-@pytest.hookimpl(trylast=True)
+def _hands_out(config: pytest.Config) -> bool:
+    """Whether this process runs no tests itself, because others do (`pytest -n 2`)."""
+    return bool(getattr(config.known_args_namespace, "numprocesses", None))
+
+
+def _start() -> None:
+    for kind in (Postgres, Redis):
+        if kind.variable not in os.environ:
+            _servers.append(kind(_folder, test=True))
+            os.environ[kind.variable] = _servers[-1].start().url
+        elif "PYTEST_XDIST_WORKER" in os.environ:
+            raise pytest.UsageError(f"{kind.variable} names a server that several processes would share: use -n 0.")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests come last: their library keeps an event loop running in this thread to the end of the session."""
-    items.sort(key=lambda item: "tests/browser/" in item.nodeid)
     for item in items:
         # They go by the clock of a machine that others may use: what fails must fail twice. The summary names them.
         if item.get_closest_marker("browser") or item.get_closest_marker("crash"):

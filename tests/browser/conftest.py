@@ -40,9 +40,9 @@ WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 780}
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """One browser for the session. Its library keeps an event loop running, which Django would take for async code."""
+    """One browser for all these tests. Its library keeps an event loop running, which Django takes for async code."""
     if not Path(CHROMIUM).exists():
         missing = f"There is no browser at {CHROMIUM}: apt-get install chromium, or name one in CHROMIUM."
         if os.environ.get("CI") == "true" or os.environ.get("COCKPIT_REQUIRE_BROWSER"):
@@ -56,7 +56,7 @@ def chromium() -> Iterator[Browser]:
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server on the tests' database; what a test commits, it shows."""
     with socket.socket() as free:

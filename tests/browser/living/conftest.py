@@ -1,4 +1,4 @@
-"""One cockpit for the session, as `manage.py up` starts it: web server, workers, tick, on a database of its own.
+"""One cockpit for these tests, as `manage.py up` starts it: web server, workers, tick, on a database of its own.
 
 The bakery works there, with agents of its workspace that are slow on purpose and never by chance. Everything is seen
 and done through the browser: `sit("olga")` is a page in which olga is signed in.
@@ -59,7 +59,7 @@ class Cockpit:
         assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cockpit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cockpit]:
     """The cockpit, with the bakery's people and agents in it."""
     folder = tmp_path_factory.mktemp("living")
@@ -130,7 +130,7 @@ def _open_shop(made: Cockpit) -> None:
     made.run(SHOP.format(people=people, workspace=str(WORKSPACE)))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keys(cockpit: Cockpit, chromium: Browser) -> Callable[[str], StorageState]:
     """The cookies of somebody who has signed in by the form, once for the session."""
     known: dict[str, StorageState] = {}
