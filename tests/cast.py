@@ -13,7 +13,6 @@ from django.db import connection, transaction
 from django.test import TransactionTestCase
 
 from agents.models import Agent, Role, Run, Team, User
-from agents.runs import keeper
 from tests import factories
 
 
@@ -38,10 +37,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 def empty(tables: Sequence[str]) -> None:
     """Delete all that was committed, as soon as nobody is about to commit more; no foreign key and no trigger objects.
 
-    The keeper ends before that: it would go on writing that somebody is at work. The user of the database has to be a
-    superuser, as the owner of a cluster is.
+    The user of the database has to be a superuser for that, as the owner of a cluster is.
     """
-    keeper.close()
     found = (f"SELECT '{table}', pg_relation_size('{table}') WHERE EXISTS (SELECT FROM {table})" for table in tables)
     with connection.cursor() as cursor:
         with transaction.atomic():

@@ -70,6 +70,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """The keeper of what this process drives goes on writing that somebody is at work: not where all is rolled back."""
+    from agents.runs import keeper
+
+    if nextitem is None or not _commits(nextitem):
+        keeper.close()
+
+
+def _commits(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("django_db")
+    return bool(marker and marker.kwargs.get("transaction")) or "transactional_db" in getattr(item, "fixturenames", ())
+
+
 @pytest.fixture(autouse=True)
 def _breakers_closed() -> Iterator[None]:
     """No test leaves an open breaker to the next: all of them share one Redis."""

@@ -1,7 +1,6 @@
 """What drivers stand on: their keeper, the clock, the worker around them, and nothing locked meanwhile."""
 
 import signal
-import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,6 +19,8 @@ from agents.tools.context import Touched
 from tests import fleet as fleets
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+LEASE = float(hotpath.LEASE_SECONDS)
 
 
 @pytest.fixture
@@ -76,12 +77,9 @@ def test_a_call_that_cannot_be_aborted_does_not_end_the_keeper(pipeline):
         raise RuntimeError("the loop is closed")
 
     with keeper().keeping(run.pk, claim.token, lambda: 0) as cancellation, cancellation.aborting(burst):
-        publish_cancel(run.pk)
-        assert cancellation.wait(RENEW_SECONDS)
+        fleets.until(lambda: publish_cancel(run.pk) or cancellation.wait(0.2), "that a cancel is heard")
         Run.objects.filter(pk=run.pk).update(lease_until=timezone.now())
-        threading.Event().wait(RENEW_SECONDS + 1)
-        run.refresh_from_db()
-        assert run.lease_until > timezone.now()
+        fleets.until(lambda: Run.objects.get(pk=run.pk).lease_until > timezone.now(), "that it is renewed")
 
 
 def test_a_run_that_somebody_keeps_locked_does_not_cost_its_neighbours_their_leases(pipeline):
@@ -91,8 +89,7 @@ def test_a_run_that_somebody_keeps_locked_does_not_cost_its_neighbours_their_lea
     with hotpath.raw() as conn, conn.transaction(), one as first, two as second:
         conn.execute("SELECT 1 FROM agents_run WHERE id = %s FOR UPDATE", [locked.pk])
         before = Run.objects.get(pk=other.pk).lease_until
-        threading.Event().wait(RENEW_SECONDS + 1)
-        assert Run.objects.get(pk=other.pk).lease_until > before
+        fleets.until(lambda: Run.objects.get(pk=other.pk).lease_until > before, "that it is renewed", seconds=LEASE)
         assert not first.is_set
         assert not second.is_set
 
