@@ -50,7 +50,7 @@ def questions(run_id: UUID) -> QuerySet[Step]:
     return asked.filter(Q(state=Step.State.HELD, due_at=None) | Q(state=Step.State.IN_DOUBT))
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def answer_many(answers: Mapping[Place, Answer]) -> set[Place]:
     """Store answers to steps of any runs and wake each run that waits for nothing else, once. What comes back are the
     steps that took theirs; the others no longer waited for one."""

@@ -31,7 +31,7 @@ def follow(run_id: UUID, state: str) -> None:
         go_on([run_id])
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def stop(run_id: UUID) -> None:
     """The clocks of its open questions stand still from now on, but for those that run on by their policy."""
     at = timezone.now()
@@ -44,7 +44,7 @@ def stop(run_id: UUID) -> None:
     _tell(found)
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def go_on(runs: Iterable[UUID]) -> None:
     """The clocks of their open questions run again; everything that was due is due as much later as nothing counted."""
     stopped = Approval.objects.filter(run__in=list(runs), state=Approval.State.OPEN, stopped_at__isnull=False)
