@@ -12,6 +12,7 @@ app_name = "agents"
 urlpatterns = [
     path("runs/", runs.runs, name="runs"),
     path("runs/new/", starting.new_run, name="run-new"),
+    path("runs/announced/", runs.announced, name="announced"),
     path("runs/<uuid:run_id>/", runs.run, name="run"),
     path("runs/<uuid:run_id>/pause/", runs.pause, name="run-pause"),
     path("runs/<uuid:run_id>/resumption/", runs.resumption, name="run-resumption"),

@@ -14,7 +14,7 @@ from agents.models import Agent, Permission, Run
 from agents.pages import PersonRequest, reason_and_request_id
 from agents.runs import downloads, finding, interventions, page, pinning, windows
 
-ROWS = 50
+ROWS, COMING = 50, 5
 FRAGMENTS = {
     "controls": "agents/run.html#controls",
     "standing": "agents/run.html#standing",
@@ -52,6 +52,14 @@ def runs(request: PersonRequest) -> HttpResponse:
         "may_start": request.actor.may_somewhere(Permission.START),
     }
     return render(request, fragment(request, "agents/runs.html", "list"), context)
+
+
+@require_safe
+def announced(request: PersonRequest) -> HttpResponse:
+    """What happens soon unless somebody stops it, for the pages of those who would; nothing when nothing does."""
+    found = windows.coming(request.actor, limit=COMING + 1)
+    context = {"steps": found[:COMING], "is_more": len(found) > COMING}
+    return render(request, "agents/announced.html", context)
 
 
 def _found(request: PersonRequest, text: str) -> Cut[Run]:

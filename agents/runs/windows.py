@@ -49,6 +49,14 @@ def announce(claim: Claim, announced: Sequence[tuple[Planned, Verdict]]) -> None
     steps.progress(claim)
 
 
+def coming(user: User, *, limit: int) -> list[Step]:
+    """Acts of one's teams that happen soon unless somebody stops them, the next one first."""
+    waiting = Run.objects.visible_to(user).filter(state=Run.State.WAITING, waits=Run.Waits.WINDOW)
+    runs = list(waiting.order_by("wake_at").values_list("pk", flat=True)[:limit])
+    found = Step.objects.filter(run__in=runs, state=Step.State.HELD, due_at__isnull=False, answer__isnull=True)
+    return list(found.select_related("run__agent").order_by("due_at", "run_id", "seq")[:limit])
+
+
 def passed(action: Action) -> Action:
     """The action once it has been announced, as gates shall see it."""
     return replace(action, facts=action.facts | {PASSED: True})

@@ -115,6 +115,24 @@ def test_who_may_neither_steer_nor_decide_stops_nothing(team: Team, olga: User, 
     windows.stop(run, 1, by=rhea, reason="Not this customer.", request_id=uuid7())
 
 
+def test_what_happens_soon_is_named_where_people_look_who_would_stop_it(
+    team: Team, olga: User, rhea: User, stranger: User
+) -> None:
+    page = Client()
+    page.force_login(rhea)
+    assert "About to happen" not in page.get("/runs/announced/").content.decode()
+    first, second = begun(team, olga), begun(team, olga)
+    named = page.get("/runs/announced/").content.decode()
+    assert named.count("Write to Café Lindenhof") == 2 * 2  # the words, and the link's name
+    assert named.index(str(first.pk)) < named.index(str(second.pk))
+    come(first)
+    assert str(first.pk) not in page.get("/runs/announced/").content.decode()
+    for room in ("/", "/approvals/"):
+        assert 'hx-get="/runs/announced/"' in page.get(room).content.decode()
+    page.force_login(stranger)
+    assert "About to happen" not in page.get("/runs/announced/").content.decode()
+
+
 def test_the_gates_are_asked_again_when_the_moment_comes(team: Team, olga: User) -> None:
     run = begun(team, olga)
     expires = timezone.now() + timedelta(hours=1)
