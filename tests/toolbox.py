@@ -1,7 +1,7 @@
 """Tools that tests use, declared as a company would declare its own. `effects` is the outside world's own log."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -66,6 +66,8 @@ def _preview(order: str, amount: Decimal) -> list[dict[str, Any]]:
 )
 def refund(context: ToolContext, order: str, amount: Decimal) -> dict[str, Any]:
     """Pay back what a customer paid."""
+    if trouble := troubles.pop(f"test.refund of {amount}", None):
+        raise trouble
     effects.append(("refund", context.idempotency_key))
     return {"order": order, "refunded": str(amount)}
 
@@ -200,6 +202,16 @@ def call(context: ToolContext) -> dict[str, Any]:
     return _meet(context, "call")
 
 
+before_mail: list[Callable[[], None]] = []
+"""What somebody does just before a mail is on record as under way."""
+
+
+def _addressed(to: str) -> list[Touched]:
+    for act in before_mail:
+        act()
+    return [Touched("customer", to)]
+
+
 @tool(
     "test.mail",
     tier=2,
@@ -207,7 +219,7 @@ def call(context: ToolContext) -> dict[str, Any]:
     idempotent=True,
     stop_window=timedelta(seconds=45),
     says=lambda to: f"Write to {to}",
-    touches=lambda to: [Touched("customer", to)],
+    touches=_addressed,
 )
 def mail(context: ToolContext, to: str) -> dict[str, Any]:
     """Write to somebody, a little later."""

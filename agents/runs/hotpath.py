@@ -117,7 +117,7 @@ WHERE r.id = %(run)s AND r.lease_token = %(token)s AND r.state IN ('running', 'c
 
 INTEND = """
 -- A step that is not closed yet, under the lock of its run. Nothing is written where people want something else first,
--- if whoever writes minds; whether it was is what comes back last.
+-- or have answered the step without the driver's knowing, if whoever writes minds; whether it was comes back last.
 WITH run AS (
     SELECT r.asked, a.frozen_at IS NOT NULL AS frozen, r.tuning + a.tuning AS tuning,
         NOT %(minds)s OR (r.asked = '' AND a.frozen_at IS NULL AND r.tuning + a.tuning = %(tuned)s) AS is_due
@@ -138,11 +138,14 @@ WITH run AS (
         tier = EXCLUDED.tier, gate = COALESCE(NULLIF(EXCLUDED.gate, ''), agents_step.gate),
         gate_reason = COALESCE(NULLIF(EXCLUDED.gate_reason, ''), agents_step.gate_reason),
         xid = pg_current_xact_id()::text::bigint
+        WHERE %(knows)s OR agents_step.answer IS NULL -- stopped by somebody since this driver looked
+    RETURNING run_id
 ), payload AS (
-    INSERT INTO agents_steppayload (run_id, seq, input) SELECT %(run)s, %(seq)s, %(input)s::jsonb FROM run WHERE is_due
+    INSERT INTO agents_steppayload (run_id, seq, input) SELECT %(run)s, %(seq)s, %(input)s::jsonb FROM step
     ON CONFLICT (run_id, seq) DO UPDATE SET input = EXCLUDED.input
 )
-SELECT asked, frozen, tuning, set_config('idle_in_transaction_session_timeout', %(silence)s, true), is_due FROM run
+SELECT asked, frozen, tuning, set_config('idle_in_transaction_session_timeout', %(silence)s, true),
+    EXISTS (SELECT 1 FROM step) FROM run
 """
 
 PIN = """

@@ -232,9 +232,12 @@ class Driver:
         if any(held.due_at is None for held in self.claim.open.values()):
             return False
         seconds = (min(held.due_at for held in self.claim.open.values() if held.due_at) - steps.now()).total_seconds()
-        if seconds <= SHORT_REST_S:
-            self.cancellation.wait(seconds)
-        return seconds <= SHORT_REST_S
+        if seconds > SHORT_REST_S:
+            return False
+        self.cancellation.wait(seconds)
+        if any(held.state == "held" for held in self.claim.open.values()):
+            lease.recall(self.claim)  # somebody may have stopped what was announced
+        return True
 
     def perform(self, step: Planned) -> None:
         """Take a step; what a gate refuses at the last moment is a refused step that the program sees."""
@@ -243,7 +246,7 @@ class Driver:
         except errors.Moved as error:
             reasking.ask_again(self.claim, step, error)
         except errors.DomainError as error:
-            steps.refuse(self.claim, step, Result("refused", error=error.message, gate="dispatch"))
+            self.stop_trying(step, Verdict(Stance.DENY, "dispatch", error.message))
 
     def sort_out(self, start: int, asked: Turn) -> tuple[list[Planned], list[Planned]]:
         """What of this turn is new, and what was stored and can go on now. Closed steps and open questions are
@@ -341,15 +344,19 @@ class Driver:
             return None
         if stored.answer:
             action = replace(action, answer=Answer(**stored.answer), tier=max(action.tier, stored.tier or 0))
-        elif (verdict := gates.judge(windows.passed(action))).stance != Stance.ALLOW:
-            self.stop_trying(replace(step, action=action), verdict)
-            return None
+        else:
+            action = windows.passed(action)
+            verdict = gates.judge(action)  # this very action: what lets it through is noted on it
+            if verdict.stance != Stance.ALLOW:
+                self.stop_trying(replace(step, action=action), verdict)
+                return None
         return replace(step, action=action, attempt=step.attempt + 1)
 
     def stop_trying(self, step: Planned, verdict: Verdict) -> None:
         """The next try is not for the agent alone to make any more: a person is asked whether it may be made, or, where
         one before may have acted, what happened."""
-        if compensating.may_have_happened(Step.objects.get(run_id=self.claim.run_id, seq=step.seq)):
+        stored = Step.objects.filter(run_id=self.claim.run_id, seq=step.seq).first() if step.stored else None
+        if stored and compensating.may_have_happened(stored):
             unknown = f"It may have happened already, and is not tried again without a person: {verdict.reason}"
             steps.outcome(self.claim, step, Result("in_doubt", error_class="in_doubt", error=unknown))
         elif verdict.stance == Stance.HOLD:

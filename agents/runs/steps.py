@@ -202,12 +202,9 @@ def insert(
         "model": (recorded.model if recorded else chain[0]["model"] if chain else ""),
         "compensates": step.compensates,
         "input": hotpath.to_json(step.given),
-        "token": claim.token,
-        "minds": minds,
-        "tuned": tuned(claim),
-        "silence": hotpath.SILENCE,
     }
-    return hotpath.fenced(hotpath.within(hotpath.INTEND, params))
+    known = {"token": claim.token, "tuned": tuned(claim), "knows": not minds or action.answer is not None}
+    return hotpath.fenced(hotpath.within(hotpath.INTEND, params | known | {"minds": minds, "silence": hotpath.SILENCE}))
 
 
 def tuned(claim: Claim) -> int:

@@ -1,7 +1,9 @@
 """Acts that are announced: they happen when their moment has come, and never after somebody stopped them."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -96,6 +98,36 @@ def test_what_somebody_stops_never_happens_and_the_agent_goes_on(team: Team, olg
     assert (step.state, toolbox.effects) == ("refused", [])
     assert "The customer called." in step.error
     assert AuditEntry.objects.get(verb="run.stop").reason == "The customer called."
+
+
+def test_what_is_stopped_in_its_last_moment_while_a_driver_waits_for_it_never_happens(team: Team, olga: User) -> None:
+    run = begun(team, olga)
+    interventions.pause(run, by=olga, reason="a look", request_id=uuid7())
+    interventions.resume(run, by=olga, request_id=uuid7())
+    Step.objects.filter(run=run).update(due_at=timezone.now() + timedelta(seconds=0.9))
+    driver = Thread(target=runner.drive, args=(run.pk,))
+    driver.start()
+    while Run.objects.get(pk=run.pk).state != "running":
+        time.sleep(0.01)
+    windows.stop(run, 1, by=olga, reason="Not this one.", request_id=uuid7())
+    driver.join(10)
+    run.refresh_from_db()
+    assert (run.state, step_of(run).state, toolbox.effects) == ("failed", "refused", [])
+
+
+def test_what_is_stopped_after_its_driver_has_looked_never_happens(team: Team, olga: User) -> None:
+    def stop() -> None:
+        if not AuditEntry.objects.filter(verb="run.stop").exists():
+            windows.stop(run, 1, by=olga, reason="Not this one.", request_id=uuid7())
+
+    run = begun(team, olga, MAIL, tools=["test.mail"])
+    toolbox.before_mail.append(stop)
+    try:
+        run = come(run)
+    finally:
+        toolbox.before_mail.clear()
+    assert (run.state, step_of(run).state, toolbox.effects) == ("failed", "refused", [])
+    assert "Not this one." in step_of(run).error
 
 
 def test_a_late_stop_changes_nothing_and_says_so(team: Team, olga: User) -> None:

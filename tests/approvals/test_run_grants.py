@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents import errors
 from agents.contracts import Stance, Verdict
-from agents.models import Agent, AuditEntry, Run, User
-from agents.tools import Touched
+from agents.models import Agent, AuditEntry, Run, Step, User
+from agents.runs import recovery
+from agents.tools import ToolError, Touched
 from approvals.models import Approval, Decision, RunGrant
 from approvals.run_grants import bounds, grants
 from tests import factories, toolbox
@@ -54,6 +56,22 @@ def test_the_same_on_the_same_records_for_no_more_money_is_not_asked_again(
     assert sorted(grant.uses.values_list("seq", flat=True)) == [2, 3]
     used = AuditEntry.objects.filter(verb="run_grant.used").order_by("pk")
     assert [(entry.by, entry.detail["seq"]) for entry in used] == [(None, 2), (None, 3)]
+
+
+@committed
+def test_a_try_that_failed_in_passing_is_made_again_under_the_same_grant(agent: Agent, olga: User, rhea: User) -> None:
+    run = scripted.start(agent, olga, refund(), refund("92.00"))
+    grant = grant_of(run, rhea)
+    questions_before = Approval.objects.count()
+    toolbox.troubles["test.refund of 92.00"] = ToolError("the bank is busy", kind="busy", permanent=False)
+    while (run := drive(run)).state == "waiting":
+        Step.objects.filter(run=run, due_at__isnull=False).update(due_at=timezone.now())
+        Run.objects.filter(pk=run.pk, wake_at__isnull=False).update(wake_at=timezone.now())
+        recovery.sweep()
+    assert run.state == "completed"
+    assert [key for _, key in toolbox.effects] == [f"{run.pk}:1", f"{run.pk}:2"]
+    assert run.steps.get(seq=2).attempt == 2
+    assert (list(grant.uses.values_list("seq", flat=True)), Approval.objects.count()) == ([2], questions_before)
 
 
 @committed
