@@ -99,7 +99,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
     from django.db import connection
 
     from agents.runs import hotpath, keeper
+    from cockpit import live
 
+    live.announce("tests")
+    live._announcer.flush()  # it keeps the Redis it first met, and some tests have one of their own that dies with them
     yield
     keeper.close()
     hotpath.close()
