@@ -1,6 +1,5 @@
 """Looking after endpoints: adding one, trying it, switching it on again, removing it. All of it is kept in the log."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,8 +25,6 @@ USUALLY: dict[str, tuple[About, ...]] = {
     Endpoint.Kind.OPSGENIE: (About.ESCALATED,),
 }
 BASES = {Endpoint.Kind.PAGERDUTY: channels.PAGERDUTY, Endpoint.Kind.OPSGENIE: channels.OPSGENIE}
-VARIABLE = re.compile(r"NOTIFY_[A-Z0-9_]{1,73}")
-"""Only these: a variable of another kind is somebody else's secret, and would be sent to whoever named it."""
 TOO_OLD = timedelta(hours=24)
 
 
@@ -161,10 +158,8 @@ def _keep_secret(endpoint: Endpoint, secret: str, variable: str) -> str:
     if variable:
         if secret:
             raise errors.Invalid("Give `secret` or `secret_env`, not both.", field="secret_env")
-        if not VARIABLE.fullmatch(variable):
-            raise errors.Invalid(
-                "`secret_env` is a variable such as NOTIFY_OPS; its name begins with NOTIFY_.", field="secret_env"
-            )
+        if why := sealing.refusal(endpoint.team, variable):
+            raise errors.Invalid(why, field="secret_env")
         endpoint.secret_env = variable
         return ""
     made = sealing.fresh() if endpoint.kind == Endpoint.Kind.WEBHOOK and not secret else ""

@@ -1,16 +1,25 @@
-"""The secret of an endpoint: sealed in its row, or in a variable of the environment, or in the file that one names."""
+"""The secret of an endpoint: sealed in its row, or in a variable of the environment, or in the file that one names.
+
+A variable belongs to one team, by its name: an endpoint sends its secret wherever its team says, so that whoever might
+name another team's variable could read it.
+"""
 
 import os
+import re
 import secrets
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from pathlib import Path
 
 from agents import errors
+from agents.models import Team
 from approvals.notify import addresses, envelopes
 from approvals.notify.models import Endpoint
 
 WEBHOOK, BYTES = "whsec_", 32
+LONGEST = 80
+OWN_PART = re.compile(r"[A-Z0-9]+(_[A-Z0-9]+)*")
+"""What follows the team: without `__`, or it might be read as a longer slug and what follows that."""
 
 
 class NoSecret(Exception):
@@ -35,6 +44,8 @@ def secret_of(endpoint: Endpoint) -> str:
 def _found(endpoint: Endpoint) -> str:
     variable = endpoint.secret_env
     if variable:
+        if why := refusal(endpoint.team, variable):
+            raise NoSecret(why)
         if path := os.environ.get(f"{variable}_FILE"):
             try:
                 return Path(path).read_text().strip()
@@ -47,6 +58,21 @@ def _found(endpoint: Endpoint) -> str:
         return envelopes.unseal(endpoint.secret, of=str(endpoint.pk))
     except envelopes.Unreadable as error:
         raise NoSecret("Its secret was sealed with a key that is not here; add the endpoint anew.") from error
+
+
+def prefix(team: Team) -> str:
+    """How the names of a team's variables begin."""
+    return f"NOTIFY_{team.slug.upper().replace('-', '_')}__"
+
+
+def refusal(team: Team, variable: str) -> str:
+    """Why a variable is not this team's to name; empty when it is."""
+    mine = prefix(team)
+    if not variable.startswith(mine) or not OWN_PART.fullmatch(variable.removeprefix(mine)) or len(variable) > LONGEST:
+        return f"`secret_env` of {team} is a variable such as {mine}OPS: {mine} and one more part, {LONGEST} at most."
+    if like := next((one for one in Team.objects.exclude(pk=team.pk) if prefix(one) == mine), None):
+        return f"Variables that begin with {mine} could be those of {team} or of {like}; give `secret` instead."
+    return ""
 
 
 def check(kind: str, secret: str) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from agents import errors
+from agents.models import Team
 from approvals.notify import addresses, envelopes, sealing
 from approvals.notify.models import Endpoint
 
@@ -92,15 +93,44 @@ def test_a_secret_opens_for_its_own_row_and_with_its_own_key(settings: Any) -> N
             envelopes.unseal(moved, of=row)
 
 
+@pytest.mark.django_db
 def test_a_secret_may_stand_in_a_variable_or_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    endpoint = Endpoint(kind="pagerduty", secret_env="NOTIFY_OPS")
-    with pytest.raises(sealing.NoSecret, match="NOTIFY_OPS"):
+    team = Team.objects.create(slug="customer-care", name="Customer care")
+    endpoint = Endpoint(kind="pagerduty", team=team, secret_env="NOTIFY_CUSTOMER_CARE__OPS")
+    with pytest.raises(sealing.NoSecret, match="NOTIFY_CUSTOMER_CARE__OPS"):
         sealing.secret_of(endpoint)
-    monkeypatch.setenv("NOTIFY_OPS", "in-the-environment")
+    monkeypatch.setenv("NOTIFY_CUSTOMER_CARE__OPS", "in-the-environment")
     assert sealing.secret_of(endpoint) == "in-the-environment"
     (tmp_path / "key").write_text("in-a-file\n")
-    monkeypatch.setenv("NOTIFY_OPS_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("NOTIFY_CUSTOMER_CARE__OPS_FILE", str(tmp_path / "key"))
     assert sealing.secret_of(endpoint) == "in-a-file"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("slug", "named"),
+    [
+        ("care", "NOTIFY_FINANCE__OPS"),
+        ("care", "NOTIFY_OPS"),
+        ("care", "NOTIFY_CARE__"),
+        pytest.param("care", "NOTIFY_CARE__NORTH__OPS", id="of a team care--north"),
+        pytest.param("care", "NOTIFY_CARE___OPS", id="of a team care-"),
+    ],
+)
+def test_no_team_sends_what_a_variable_of_another_holds(slug: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(named, "not-yours")
+    endpoint = Endpoint(kind="opsgenie", team=Team.objects.create(slug=slug, name="Care"), secret_env=named)
+    with pytest.raises(sealing.NoSecret, match="of Care is a variable such as NOTIFY_CARE__OPS"):
+        sealing.secret_of(endpoint)
+
+
+@pytest.mark.django_db
+def test_a_variable_that_might_be_of_two_teams_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_CARE_NORTH__OPS", "whose?")
+    one, other = (Team.objects.create(slug=slug, name=slug) for slug in ("care-north", "CARE_north"))
+    for team in (one, other):
+        with pytest.raises(sealing.NoSecret, match="could be those of"):
+            sealing.secret_of(Endpoint(kind="opsgenie", team=team, secret_env="NOTIFY_CARE_NORTH__OPS"))
 
 
 def test_a_fresh_secret_is_one_that_receivers_take() -> None:
