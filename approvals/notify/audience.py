@@ -30,10 +30,13 @@ class Audience:
         return self._apart_from_own(self._deciders_of(approval.team_id), approval)
 
     def targets(self, fact: Fact) -> list[User]:
-        """Whom an escalation goes to; a team stands for those who decide in it."""
-        named = list(_people().filter(pk__in=fact.people)) if fact.people else []
-        teams = [UUID(team) for team in fact.teams] or ([] if fact.people else [fact.approval.team_id])
-        everybody = {one.pk: one for one in [*named, *(one for team in teams for one in self._deciders_of(team))]}
+        """Whom an escalation goes to; a team stands for those who decide in it. Who may not see where it was asked is
+        told nothing: a ladder may name whoever has left since."""
+        at = fact.approval.team_id
+        named = list(_holding(Permission.SEE, at).filter(pk__in=fact.people)) if fact.people else []
+        teams = [UUID(team) for team in fact.teams] or ([] if fact.people else [at])
+        theirs = [one for team in teams for one in self._deciders_of(team) if team == at or one.may(Permission.SEE, at)]
+        everybody = {one.pk: one for one in [*named, *theirs]}
         return self._apart_from_own(everybody.values(), fact.approval)
 
     def concerned(self, approval: Approval) -> list[User]:

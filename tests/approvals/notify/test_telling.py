@@ -77,13 +77,28 @@ def test_an_expired_one_is_told_to_those_who_could_have_decided_and_to_the_start
 
 
 def test_an_escalation_goes_to_its_targets(asked: Approval, rhea: User, team: Team) -> None:
-    boss = factories.person("berta", Role.REVIEWER, of=factories.team("board"))
+    boss = factories.person("berta", Role.OPERATOR, of=team)
     telling.tell()
     escalate(asked, 2, boss)
     escalate(asked, 3, team)
     telling.tell()
     assert told(boss) == ["Escalated to L2: Refund €184.00 to Café Lindenhof"]
     assert told(rhea)[0] == "Escalated to L3: Refund €184.00 to Café Lindenhof"
+
+
+def test_an_escalation_tells_nobody_who_may_not_see_where_it_was_asked(asked: Approval, rhea: User) -> None:
+    elsewhere = factories.team("elsewhere")
+    left, decider = (
+        with_mail(factories.person("lea", Role.OPERATOR, of=elsewhere)),
+        factories.person("dirk", Role.REVIEWER, of=elsewhere),
+    )
+    telling.tell()
+    escalate(asked, 2, left, decider, rhea)
+    escalate(asked, 3, elsewhere)
+    telling.tell()
+    assert told(rhea)[0] == "Escalated to L2: Refund €184.00 to Café Lindenhof"
+    assert (told(left), told(decider)) == ([], [])
+    assert not Notification.objects.filter(person__in=[left, decider]).exists(), "neither here nor by mail"
 
 
 def test_what_comes_at_once_is_one_letter(rhea: User, olga: User) -> None:
