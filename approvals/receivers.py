@@ -11,7 +11,7 @@ from agents.models import Team, User
 from approvals import asking
 from approvals import signals as own
 from approvals.escalation import acknowledging, pausing
-from approvals.learning import autonomy, planting
+from approvals.learning import planting
 from approvals.models import Approval
 from approvals.notify import facts
 from approvals.notify.models import About
@@ -88,12 +88,6 @@ def tell_whom_it_is_with(sender: object, approval: Approval, to: User, **_: obje
 def say_which_were_planted(sender: object, approvals: Sequence[Approval], **_: object) -> None:
     """Nobody has to answer a planted request any more."""
     planting.reveal([approval.pk for approval in approvals])
-
-
-@receiver(own.approvals_closed)
-def take_back_what_was_not_earned(sender: object, approvals: Sequence[Approval], **_: object) -> None:
-    """An act was found wrong: if its agent does such acts more freely than its release says, that may end now."""
-    autonomy.review([approval.pk for approval in approvals if approval.state in autonomy.WRONG])
 
 
 @receiver(own.approval_voted)

@@ -21,7 +21,7 @@ from agents.runs import elsewhere, hotpath, interventions, overriding, recovery,
 from approvals import claiming
 from approvals.bulk import jobs
 from approvals.escalation import firing, opening
-from approvals.learning import autonomy
+from approvals.learning import autonomy, watching
 from approvals.notify import posting
 from approvals.outside import unused
 from approvals.policies import trying
@@ -50,7 +50,7 @@ JOBS = (
     Job("overrides", 2.0, overriding.expire),
     Job("samples", 5.0, drawing.draw),
     Job("claims", 5.0, claiming.expire),
-    Job("autonomy", 5.0, autonomy.watch),
+    Job("autonomy", 2.0, watching.watch, alone=True),
     Job("proposals", 600.0, autonomy.consider),
     Job("held calls", 2.0, unused.withdraw),
     Job("idle sessions", 60.0, elsewhere.end_idle),

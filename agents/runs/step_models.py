@@ -109,6 +109,11 @@ class Step(models.Model):
             models.Index(
                 fields=["run", "seq"], name="step_open", condition=Q(state__in=["held", "intended", "in_doubt"])
             ),
+            models.Index(
+                fields=["agent_id", "name", "created_at"],
+                name="step_refused",
+                condition=Q(state="refused", gate="policy"),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,15 +1,13 @@
 """Autonomy is earned, proposed, ratified and lost: an agent uses a tool at a milder tier while it shows that it may.
 
-The tick proposes and the governance role decides, never whoever owns the agent. What was earned is lost the moment it
-is seen that it should not have been, without asking anybody.
+The tick proposes and the governance role decides, never whoever owns the agent. What was earned and should not
+have been is lost without asking anybody (`watching`).
 """
 
-from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from agents import errors, signals
@@ -20,11 +18,9 @@ from agents.registry import earning
 from approvals.learning import criteria, evidence
 from approvals.learning.evidence import Evidence
 from approvals.learning.models import Proposal
-from approvals.models import Approval
 
 RATIFY, DECLINE = "ratify", "decline"
 ANSWERS = (RATIFY, DECLINE)
-WRONG = frozenset({Approval.State.EDITED, Approval.State.REJECTED})
 NO_LONGER = "The evidence no longer meets the criteria."
 
 
@@ -45,28 +41,6 @@ def consider() -> int:
         assert agent.release
         changed += sum(_propose(agent, tool) for tool in agent.release.bundle.get("tools", ()))
     return changed
-
-
-def watch() -> int:
-    """Take away what was earned and should not have been."""
-    held = Autonomy.objects.filter(ended_at=None).select_related("agent__release", "agent__team", "agent__owner")
-    return sum(_review(one) for one in held)
-
-
-def review(approvals: Sequence[UUID]) -> int:
-    """The same at once, for the agents and tools that these questions were about: called where acts were found
-    wrong."""
-    if not approvals:
-        return 0
-    found = Approval.objects.filter(pk__in=approvals, agent=OuterRef("agent"), tool=OuterRef("tool"))
-    held = Autonomy.objects.filter(Exists(found), ended_at=None)
-    return sum(_review(one) for one in held.select_related("agent__release", "agent__team", "agent__owner"))
-
-
-def _review(one: Autonomy) -> bool:
-    seen = evidence.of(one.agent, one.tool, tier=one.tier, since=one.granted_at)
-    why = evidence.drifted(seen, criteria.current().drift)
-    return bool(why) and earning.withdraw(one, by=None, because=why)
 
 
 def _propose(agent: Agent, tool: str) -> bool:

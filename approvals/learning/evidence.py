@@ -23,6 +23,8 @@ from approvals.policies.gate import NAME as POLICY
 
 EVER = datetime(2000, 1, 1, tzinfo=UTC)
 MANUAL = 4
+REFUSED = Q(state=Step.State.REFUSED, gate=POLICY)
+"""Steps that a policy refused, in the words of the index that finds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,5 @@ def violations(agent: Agent, tool: str, *, since: datetime) -> int:
     rejected = Decision.objects.filter(
         approval__agent=agent, approval__tool=tool, approval__decided_at__gte=since, code=Decision.Code.NOT_ALLOWED
     )
-    refused = Step.objects.filter(
-        run__agent=agent, name=tool, state=Step.State.REFUSED, gate=POLICY, created_at__gte=since
-    )
+    refused = Step.objects.filter(REFUSED, agent_id=agent.pk, name=tool, created_at__gte=since)
     return rejected.count() + refused.count()

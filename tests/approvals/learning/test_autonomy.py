@@ -6,22 +6,26 @@ from typing import Any
 
 import pytest
 from django.conf import settings as configured
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from agents import errors
-from agents.models import Agent, AuditEntry, Autonomy, Role, Step, Team, User
+from agents.models import Agent, AuditEntry, Autonomy, Role, Step, Team, User, Watermark
 from agents.registry import earning, parameters
 from agents.runs import runner, starting
 from agents.tools.catalogue import tool
-from approvals.learning import autonomy, criteria, evidence
+from approvals.learning import autonomy, criteria, evidence, watching
 from approvals.learning.criteria import Drifting, Earning
 from approvals.learning.evidence import Evidence
 from approvals.learning.models import Proposal
 from approvals.learning.statistics import Share
 from approvals.models import Approval, Decision
+from cockpit.ticking import JOBS
 from tests import factories
 from tests.api import stage
 from tests.approvals import questions
@@ -217,10 +221,14 @@ def test_what_was_shown_at_one_tier_earns_the_next_one_only_once(earned: Autonom
     assert (seen.tier, seen.judged.of) == (2, 0)
 
 
-def test_a_rejection_as_not_allowed_ends_it_in_the_same_transaction(earned: Autonomy, rhea: User) -> None:
+def test_a_rejection_as_not_allowed_ends_it_with_the_next_tick(earned: Autonomy, rhea: User) -> None:
+    assert watching.watch() == 0
     run = questions.run(by=earned.agent)
     asked = questions.held(run, name=GIFT, arguments={"name": "Ida"})
-    questions.settle(asked, by=rhea, answer="reject", code=Decision.Code.NOT_ALLOWED)
+    with CaptureQueriesContext(connection) as deciding:
+        questions.settle(asked, by=rhea, answer="reject", code=Decision.Code.NOT_ALLOWED)
+    assert not [one for one in deciding if "agents_autonomy" in one["sql"]], "the decision carries none of it"
+    assert (watching.watch(), watching.watch()) == (1, 0)
     earned.refresh_from_db()
     assert (earned.ended_by, earned.ended_because) == (None, "1 violation since it was earned.")
     assert earning.tier(earned.agent, GIFT) == 3
@@ -228,11 +236,34 @@ def test_a_rejection_as_not_allowed_ends_it_in_the_same_transaction(earned: Auto
     assert (entry.by, entry.subject_name) == (None, "giver")
 
 
+def test_what_a_policy_refuses_ends_it_with_the_next_tick(earned: Autonomy) -> None:
+    assert watching.watch() == 0
+    factories.step(factories.run(earned.agent), name=GIFT, state=Step.State.REFUSED, gate="policy")
+    assert watching.watch() == 1
+
+
+def test_nothing_is_counted_where_nothing_happened_until_all_is_looked_at(earned: Autonomy) -> None:
+    watching.watch()
+    with CaptureQueriesContext(connection) as looking:
+        assert watching.watch() == 0
+    assert len(looking) == 3, "where it stands, which grants moved, and how far it has looked"
+    long_ago = timezone.now() - watching.FULL
+    Watermark.objects.filter(name=watching.ALL).update(moved_at=long_ago)
+    with CaptureQueriesContext(connection) as looking:
+        watching.watch()
+    assert len(looking) > 3
+
+
+def test_the_tick_watches_apart_from_its_other_jobs() -> None:
+    [job] = [one for one in JOBS if one.work == watching.watch]
+    assert (job.alone, job.every <= 5) == (True, True)
+
+
 def test_drift_ends_it_at_the_next_tick(earned: Autonomy, rhea: User) -> None:
     shown(earned.agent, rhea, right=9, wrong=0, ago=timedelta(0), tier=2)
-    assert autonomy.watch() == 0
+    assert watching.watch() == 0
     decided.judged(earned.agent, [(0.95, "edited")] * 3, by=rhea, tool=GIFT, ago=timedelta(0), tier=2)
-    assert (autonomy.watch(), autonomy.watch()) == (1, 0)
+    assert (watching.watch(), watching.watch()) == (1, 0)
     earned.refresh_from_db()
     assert earned.ended_because.startswith("Right in 75.00\N{NO-BREAK SPACE}% of 12 acts")
 
