@@ -59,7 +59,7 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
         confidence=action.confidence.value,
         confidence_source=action.confidence.source.value,
         **_demands(asked, kind, at),
-        alike=integrity.alike(action, kind, asked.level),
+        alike=integrity.alike(action, kind, asked.level, asked.reasons),
         requested_at=at,
         **opening.fields(action.team_id, kind=kind, level=asked.level, within=asked.within, at=at),
         follows=before,

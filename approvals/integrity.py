@@ -7,7 +7,7 @@ further facts that an approval shall bind join `bound`.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -49,9 +49,11 @@ def digest(facts: Json, arguments: Json) -> str:
     return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
 
-def alike(action: Action, kind: str, level: int) -> str:
-    """The same for questions that can be decided together: one agent, one tool, the same demands."""
+def alike(action: Action, kind: str, level: int, reasons: Iterable[Mapping[str, str]]) -> str:
+    """The same for questions that can be decided together: one agent, one tool, the same demands, asked by the same
+    gates and rules. One that stands out, by its confidence say, is not hidden among others."""
     what: Json = {
+        "asked_by": sorted({f"{one['gate']} {one.get('rule', '')}".strip() for one in reasons}),
         "agent": str(action.agent_id),
         "tool": action.name,
         "tier": action.tier,

@@ -16,6 +16,7 @@ from agents.pages import PersonRequest
 from agents.people import proving
 from approvals import forms, queue
 from approvals import question as questions
+from approvals.bulk import choosing
 from approvals.bulk import views as bulk
 from approvals.decisions import decide
 from approvals.escalation import acknowledging
@@ -109,7 +110,7 @@ def _leader(request: PersonRequest, rows: Sequence[Approval]) -> Approval | None
     if wanted := _selected(request.GET.get("group", ""), ()):
         seen = Approval.objects.visible_to(request.actor).select_related("agent")
         found: Approval = get_object_or_404(seen, pk=wanted)
-        return found
+        return found if choosing.members(found, request.actor).exists() else None
     return rows[0] if rows and rows[0].more and not request.GET.get("selected") else None
 
 

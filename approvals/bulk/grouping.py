@@ -51,11 +51,13 @@ def is_fit(approval: Approval) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Members of a group beside each other: what they share once, and a column for each value that differs."""
+    """Members of a group beside each other: what they share once, a column for each value that differs, and whether
+    their tool says what changes."""
 
     shared: Sequence[tuple[str, str]]
     columns: Sequence[str]
     rows: Sequence[tuple[Approval, Sequence[tuple[str, str]]]]
+    changes: bool
 
 
 def table(members: Sequence[Approval]) -> Table:
@@ -66,7 +68,7 @@ def table(members: Sequence[Approval]) -> Table:
     differing = [name for name in names if name not in same]
     given = zip(members, values, strict=True)
     rows = [(one, [(name, its.get(name, "—")) for name in differing]) for one, its in given]
-    return Table([(name, values[0][name]) for name in same], differing, rows)
+    return Table([(name, values[0][name]) for name in same], differing, rows, any(one.preview for one in members))
 
 
 def written(value: Any) -> str:

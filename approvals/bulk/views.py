@@ -33,16 +33,18 @@ def new(request: PersonRequest) -> HttpResponse:
 
 
 @require_safe
-def group(request: PersonRequest, approval_id: UUID) -> HttpResponse:
-    """The requests that stand in one row, beside each other."""
+def group(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
+    """The requests that stand in one row, beside each other; once all are closed, the one that was named."""
     leader = get_object_or_404(Approval.objects.visible_to(request.actor), pk=approval_id)
+    if not choosing.members(leader, request.actor).exists():
+        return redirect("approvals:approval", leader.pk)
     return render(request, "approvals/bulk/group.html", shown(leader, request.actor))
 
 
 def shown(leader: Approval, user: User) -> dict[str, Any]:
     """What the group of this request shows."""
     alike = choosing.members(leader, user)
-    rows = alike.select_related("claimed_by").defer("preview", "bound", "reasons")
+    rows = alike.select_related("claimed_by").defer("bound", "reasons")
     members = list(rows[: grouping.MOST_SHOWN])
     number = len(members) if len(members) < grouping.MOST_SHOWN else alike.count()
     codes = Decision.Code.choices

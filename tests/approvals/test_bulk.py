@@ -9,11 +9,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django.asserts import assertRedirects
 from uuid_utils.compat import uuid7
 
 from agents import errors
 from agents.models import AuditEntry, Run, Team, User
-from approvals import claiming, queue
+from approvals import claiming, integrity, queue
 from approvals.bulk import choosing, fitness, grouping, jobs
 from approvals.bulk.choosing import Choice
 from approvals.bulk.models import BulkDecision, BulkItem
@@ -82,6 +83,25 @@ def test_the_table_of_a_group_shows_what_differs(rhea: User) -> None:
     table = grouping.table(alike(3))
     assert (table.shared, table.columns) == ([("amount", "9.00")], ["order"])
     assert [cells for _, cells in table.rows] == [[("order", "2")], [("order", "3")], [("order", "4")]]
+
+
+def test_one_that_another_gate_or_rule_asks_about_does_not_hide_among_the_others() -> None:
+    act, tier = questions.action(questions.run()), {"gate": "tier", "reason": "It is assisted."}
+    plain = integrity.alike(act, "act", 1, [tier])
+    assert integrity.alike(act, "act", 1, [tier | {"reason": "Said in other words."}]) == plain
+    unsure = integrity.alike(act, "act", 1, [tier, {"gate": "confidence", "reason": "0.31 is below 0.8."}])
+    ruled = [integrity.alike(act, "act", 1, [{"gate": "policy", "rule": name}]) for name in ("big", "night")]
+    assert len({plain, unsure, *ruled}) == 4
+
+
+def test_a_group_that_is_closed_by_now_leads_to_the_request_that_was_named(desk: Client, rhea: User) -> None:
+    group = alike(2)
+    address = reverse("approvals:group", args=[group[0].pk])
+    assert "What changes" in desk.get(address).content.decode()
+    for one in group:
+        questions.settle(one, by=rhea)
+    assertRedirects(desk.get(address), reverse("approvals:approval", args=[group[0].pk]))
+    assert "0 alike" not in desk.get(f"/approvals/?group={group[0].pk}").content.decode()
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------
