@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -254,8 +255,10 @@ def test_the_owner_of_the_name_reads_it(samples: dict[str, Any], olga: User) -> 
 
 
 def _text(response: Any) -> str:
-    parts = response.streaming_content if response.streaming else [response.content]
-    return b"".join(parts).decode()
+    async def read() -> bytes:
+        return b"".join([part async for part in response.streaming_content])
+
+    return (async_to_sync(read)() if response.streaming else response.content).decode()
 
 
 @pytest.mark.parametrize("door", [door for door in CLOSED if door.name not in OWN], ids=lambda door: door.route or "/")

@@ -79,9 +79,14 @@ def every(found: QuerySet[Decision]) -> Iterator[Label]:
     """All of them, the newest first, a few hundred in memory at a time."""
     cursor: str | None = ""
     while cursor is not None:
-        page = cut(found, key="-id", limit=AT_A_TIME, cursor=cursor)
-        yield from labelled(page.rows)
-        cursor = page.next_cursor
+        labels, cursor = some(found, cursor)
+        yield from labels
+
+
+def some(found: QuerySet[Decision], cursor: str) -> tuple[list[Label], str | None]:
+    """The next few hundred of them, and where it goes on (None: these are the last)."""
+    page = cut(found, key="-id", limit=AT_A_TIME, cursor=cursor)
+    return labelled(page.rows), page.next_cursor
 
 
 def line(label: Label) -> str:

@@ -1,7 +1,10 @@
 """The pages of what decisions teach: labels, and how people review."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -16,6 +19,7 @@ from approvals.learning import criteria
 from approvals.learning import labels as lessons
 from approvals.learning import reviewers as people
 from approvals.learning.models import Plant
+from approvals.models import Decision
 
 ROWS = 50
 PLANTS = 50
@@ -39,11 +43,28 @@ def labels_jsonl(request: PersonRequest) -> StreamingHttpResponse:
     agent = request.GET.get("agent", "")
     named = agents_named(request.actor, [agent]) if agent else []
     found = lessons.decisions(request.actor, agents=named)
-    lines: Iterator[str] = map(lessons.line, lessons.every(found))
     audit.record("labels.exported", about=audit.Subject("labels", agent or "all", "labels"), by=request.actor)
     name = f"labels{f'-{agent}' if agent else ''}-{timezone.now():%Y-%m-%d}.jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(lines, content_type="application/jsonl; charset=utf-8", headers=headers)
+    return StreamingHttpResponse(_lines(found), content_type="application/jsonl; charset=utf-8", headers=headers)
+
+
+async def _lines(found: QuerySet[Decision]) -> AsyncIterator[str]:
+    """The file, a page at a time; of an iterator that is not asynchronous the server would make a list first."""
+    cursor: str | None = ""
+    while cursor is not None:
+        text, cursor = await sync_to_async(_some)(found, cursor)
+        yield text
+
+
+def _some(found: QuerySet[Decision], cursor: str) -> tuple[str, str | None]:
+    """A page, with a connection that is given back: whoever downloads may be slow."""
+    try:
+        labels, cursor_behind = lessons.some(found, cursor)
+        return "".join(map(lessons.line, labels)), cursor_behind
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 @require_safe

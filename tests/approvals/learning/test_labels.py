@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from agents.models import AuditEntry, Step, User
@@ -17,6 +20,7 @@ from approvals.learning.models import Look
 from approvals.models import Approval
 from tests import factories
 from tests.approvals import questions
+from tests.approvals.learning import decided
 
 
 def latest(user: User) -> labels.Label:
@@ -105,6 +109,28 @@ def test_labels_are_exported_as_lines(approval: Approval, rhea: User, tmp_path: 
         call_command("labels", "export", "--agent", "nobody")
 
 
+async def parts(response: Any, most: int = 100) -> list[str]:
+    """So many parts of a file, as a server sends them."""
+    said = []
+    async for part in response.streaming_content:
+        said.append(part.decode())
+        if len(said) == most:
+            break
+    return said
+
+
+def test_a_large_file_is_read_as_it_is_sent(rhea: User, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "AT_A_TIME", 3)
+    decided.judged(factories.agent("many"), [(0.9, "approved")] * 8, by=rhea)
+    client.force_login(rhea)
+    response = client.get("/approvals/labels.jsonl")
+    with CaptureQueriesContext(connection) as asked:
+        (first,) = async_to_sync(parts)(response, 1)
+    assert next(one["sql"] for one in asked if "approvals_decision" in one["sql"]).endswith("LIMIT 4")
+    assert (len(first.splitlines()), len(asked)) == (3, 2), "one page, and what reviewers had seen of it"
+    assert [len(part.splitlines()) for part in async_to_sync(parts)(client.get("/approvals/labels.jsonl"))] == [3, 3, 2]
+
+
 def test_the_file_of_the_page_holds_only_ones_own_teams(
     approval: Approval, rhea: User, stranger: User, client: Client
 ) -> None:
@@ -113,7 +139,7 @@ def test_the_file_of_the_page_holds_only_ones_own_teams(
     def lines(user: User) -> list[dict[str, Any]]:
         client.force_login(user)
         response = client.get("/approvals/labels.jsonl")
-        return [json.loads(line) for line in response.getvalue().decode().splitlines()]
+        return [json.loads(line) for line in "".join(async_to_sync(parts)(response)).splitlines()]
 
     assert [one["reviewer"] for one in lines(rhea)] == ["rhea"]
     assert lines(stranger) == []
