@@ -24,6 +24,28 @@ class Tier(IntEnum):
     MANUAL = 4
 
 
+class Risk(StrEnum):
+    """How much harm a tool can do, as its author says it. High risk asks a person each time, at any tier."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Risk":
+        raise ValueError(f"risk is {value!r}; it can be {', '.join(cls)}")
+
+    @classmethod
+    def of(cls, said: str | None, *, writes: bool) -> "Risk":
+        """What was said; where nothing was, a read is low and a write medium."""
+        return cls(said) if said else cls.MEDIUM if writes else cls.LOW
+
+    @property
+    def zone(self) -> str:
+        """The zone of an act of this risk, wherever one is spoken of: green, yellow or red."""
+        return {Risk.LOW: "green", Risk.MEDIUM: "yellow", Risk.HIGH: "red"}[self]
+
+
 class Source(StrEnum):
     """Where a confidence comes from. `UNKNOWN` counts as below every threshold."""
 
@@ -196,7 +218,7 @@ class Action:
     """One step about to be taken, as gates see it. `facts` may be extended by a gate for those after it.
 
     kind: model | tool | delegate. `arguments` are validated already. `answer` is set when a person has answered a hold.
-    `compensates` is the seq of the act that this one takes back.
+    `compensates` is the seq of the act that this one takes back. `risk` is its tool's; None where nobody said one.
     """
 
     run_id: UUID
@@ -219,6 +241,12 @@ class Action:
     facts: Json = field(default_factory=dict)
     answer: Answer | None = None
     compensates: int | None = None
+    risk: Risk | None = None
+
+    @property
+    def zone(self) -> str:
+        """Green, yellow or red. To delegate is to act."""
+        return Risk.of(self.risk, writes=self.writes or self.kind == "delegate").zone
 
 
 class Stance(IntEnum):

@@ -29,7 +29,7 @@ def checked(approval: Approval, arguments: Json | None) -> tuple[Json, Json | No
     if isinstance(spec, OutsideTool):
         return _elsewhere(approval, spec, arguments), None
     given: Json = invocation.validate(spec, arguments)
-    edited = planning.replace_said(action(approval, given, writes=spec.writes), spec)
+    edited = planning.replace_said(action(approval, given, spec=spec), spec)
     _judge(approval, edited)
     return given, integrity.bound(edited) if spec.preconditions else None
 
@@ -38,7 +38,7 @@ def _elsewhere(approval: Approval, spec: OutsideTool, arguments: Json) -> Json:
     """Of a call from elsewhere: nothing is filled in that its agent does not know of."""
     if wrong := checking.problems(spec, arguments):
         raise errors.Invalid(f"{spec.name}: {' '.join(wrong.values())}", field="arguments")
-    _judge(approval, replace(action(approval, arguments, writes=spec.writes), says=spec.sentence(arguments)))
+    _judge(approval, replace(action(approval, arguments, spec=spec), says=spec.sentence(arguments)))
     return arguments
 
 
@@ -61,7 +61,7 @@ def form_of(approval: Approval, asked: Json) -> Shaped:
     return tool or catalogue.get(approval.tool)
 
 
-def action(approval: Approval, arguments: Json, *, writes: bool) -> Action:
+def action(approval: Approval, arguments: Json, *, spec: ToolSpec | OutsideTool) -> Action:
     """The act of an approval with other arguments, as gates see it. Needs agent, release and what it binds."""
     made = Action(
         run_id=approval.run_id,
@@ -76,7 +76,8 @@ def action(approval: Approval, arguments: Json, *, writes: bool) -> Action:
         team_id=approval.team_id,
         environment=approval.bound["environment"],
         tier=approval.tier,
-        writes=writes,
+        writes=spec.writes,
+        risk=spec.risk,
         confidence=Confidence(approval.confidence, Source(approval.confidence_source)),
         says=approval.says,
         compensates=approval.compensates,

@@ -4,20 +4,20 @@ In a sandbox nothing waits: acts are simulated there, so there is nothing to app
 a reviewer. Whatever a person was asked about, for whatever reason, is verified before it happens, sandbox or not.
 """
 
-from agents.contracts import ALLOW, Action, Stance, Tier, Verdict
+from agents.contracts import ALLOW, Action, Risk, Stance, Tier, Verdict
 from agents.runs import windows
 from agents.tools.people import ASK_PERSON
 from approvals import integrity
 from approvals.run_grants import grants
 
-NAME, UNSURE, WINDOW = "tier", "confidence", "window"
+NAME, RISK, UNSURE, WINDOW = "tier", "risk", "confidence", "window"
 QUESTION = "question"
 SUPERVISED, ASSISTED, MANUAL = int(Tier.SUPERVISED), int(Tier.ASSISTED), int(Tier.MANUAL)
 
 
 class TierGate:
-    """Tier 3 waits for an approval, tier 4 for the person who does it, and so does a write whose confidence is below
-    the release's threshold. `ask` stands on the engine's hot path."""
+    """Tier 3 waits for an approval, tier 4 for the person who does it; so does high risk at any tier, and a write whose
+    confidence is below the release's threshold. `ask` stands on the engine's hot path."""
 
     def ask(self, action: Action) -> Verdict:
         """Allow what an agent may do alone; hold the rest."""
@@ -25,19 +25,22 @@ class TierGate:
             return announced(action)
         if action.name == ASK_PERSON:
             return Verdict(
-                Stance.HOLD, QUESTION, "The agent asks; a person answers, and nothing is done.", {"zone": "green"}
+                Stance.HOLD, QUESTION, "The agent asks; a person answers, and nothing is done.", {"zone": action.zone}
             )
         if action.tier >= MANUAL:
             reason = f"{action.name} is manual (tier 4): the agent prepares it, a person does it and posts the outcome."
-            return Verdict(Stance.HOLD, NAME, reason, {"zone": "red"})
+            return Verdict(Stance.HOLD, NAME, reason, {"zone": action.zone})
+        if action.risk == Risk.HIGH:
+            reason = f"{action.name} is high risk: a person approves it each time, at any tier."
+            return Verdict(Stance.HOLD, RISK, reason, {"zone": action.zone})
         if action.tier < ASSISTED:
             value = action.confidence.value
             how_sure = "not known" if value is None else f"{value:.2f}"
             least = action.facts["confidence_threshold"]
             reason = f"Its confidence is {how_sure}; below {least:g} a person looks before {action.name} happens."
-            return Verdict(Stance.HOLD, UNSURE, reason)
+            return Verdict(Stance.HOLD, UNSURE, reason, {"zone": action.zone})
         reason = f"{action.name} is assisted (tier 3): a person approves it before it happens."
-        return Verdict(Stance.HOLD, NAME, reason)
+        return Verdict(Stance.HOLD, NAME, reason, {"zone": action.zone})
 
     def admit(self, action: Action) -> None:
         """Refuse what needs a person and has none, or has one who agreed to something else."""
@@ -59,12 +62,12 @@ def announced(action: Action) -> Verdict:
 
 def needs_person(action: Action) -> bool:
     """Whether an agent may not do this alone. What takes back an act that was let through needs no second approval;
-    what only people do stays theirs."""
+    what only people do stays theirs, and high risk asks each time."""
     if action.kind == "model" or action.environment == "sandbox":
         return False
     if action.compensates is not None:
-        return action.tier >= MANUAL
-    return action.tier >= ASSISTED or is_unsure(action)
+        return action.tier >= MANUAL or action.risk == Risk.HIGH
+    return action.tier >= ASSISTED or action.risk == Risk.HIGH or is_unsure(action)
 
 
 def is_unsure(action: Action) -> bool:

@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
 from agents import errors
+from agents.contracts import Risk
 from agents.registry import chains, variables
 from agents.registry.declarations import alike
 
@@ -145,14 +146,15 @@ class Stage(Written):
 
 class OutsideTool(Written):
     """A tool of an agent that runs elsewhere: its owner answers for what is written here. `says` is a sentence with
-    `{argument}` in it, `arguments` a JSON Schema. People have `answer_within_minutes`; after that the tool is not used,
-    or, where it says `fail_open`, used all the same."""
+    `{argument}` in it, `arguments` a JSON Schema; `zone` is another word for its `risk`. People have
+    `answer_within_minutes`; after that the tool is not used, or, where it says `fail_open`, used all the same."""
 
     tier: Annotated[int, Field(ge=1, le=4)]
     writes: bool = True
     description: str = ""
     says: str = ""
-    zone: Literal["green", "yellow", "red"] = "yellow"
+    risk: Risk | None = None
+    zone: Literal["green", "yellow", "red"] | None = None
     arguments: Json | None = None
     answer_within_minutes: Annotated[int, Field(ge=1, le=30 * 1440)] = 1440
     fail_open: bool = False
@@ -257,10 +259,16 @@ def _check_outside(bundle: Json) -> None:
             field="agent.environment",
         )
     for name, tool in bundle["outside"].items():
-        if tool["fail_open"] and tool["tier"] >= 4:
+        if "risk" in tool and "zone" in tool and Risk(tool["risk"]).zone != tool["zone"]:
+            zone = Risk(tool["risk"]).zone
             raise errors.Invalid(
-                f"[outside.{name}] fail_open: a person does what is tier 4, so it cannot go on without one.",
+                f"[outside.{name}] risk {tool['risk']} is zone {zone}, not {tool['zone']}; write only the risk.",
                 field="outside",
+            )
+        if tool["fail_open"] and (tool["tier"] >= 4 or tool.get("risk") == "high" or tool.get("zone") == "red"):
+            what = "a person does what is tier 4" if tool["tier"] >= 4 else "high risk always asks a person"
+            raise errors.Invalid(
+                f"[outside.{name}] fail_open: {what}, so it cannot go on without one.", field="outside"
             )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from django.conf import settings
 
 from agents import errors
+from agents.contracts import Risk
 from agents.registry import workspace
 
 
@@ -34,6 +35,7 @@ class Declaration:
     tier: int
     floor: int
     writes: bool
+    risk: Risk
     idempotent: bool
     compensation: str
     undoable_for: timedelta | None
@@ -59,6 +61,7 @@ class Declaration:
             "timeout_s": self.timeout.total_seconds() if self.timeout else None,
             # Only where there is one: the digests of releases that know of none stay what they are.
             **({"stop_window_s": self.stop_window.total_seconds()} if self.stop_window else {}),
+            **({"risk": self.risk.value} if self.risk != Risk.of(None, writes=self.writes) else {}),
         }
 
 
@@ -95,6 +98,15 @@ def find(name: str) -> Declaration:
         return _declared[name]
     except KeyError:
         raise errors.Missing(f"There is no tool called {name!r}. {alike(name, _declared)}".strip()) from None
+
+
+def risk_of(bundle: Any, name: str, *, writes: bool) -> Risk:
+    """How much harm a tool of this release can do: as its author says it now, or as the release kept it."""
+    if not _loaded.is_set():
+        load()
+    if name in _declared:
+        return _declared[name].risk
+    return Risk.of(bundle.get("tool_schemas", {}).get(name, {}).get("risk"), writes=writes)
 
 
 def alike(name: str, known: Any) -> str:

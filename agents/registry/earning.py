@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from agents import errors, signals
 from agents.audit import log as audit
+from agents.contracts import Risk
 from agents.people.models import Permission, User
 from agents.registry import declarations, parameters
 from agents.registry.bundles import Json
@@ -45,6 +46,12 @@ def floor(tool: str) -> int:
         return declarations.find(tool).floor
     except errors.Missing:
         return STRICTEST
+
+
+def is_high_risk(agent: Agent, tool: str) -> bool:
+    """Whether an act of this tool asks a person each time, so that no tier of it is ever milder."""
+    bundle = agent.release.bundle if agent.release else {}
+    return declarations.risk_of(bundle, tool, writes=True) == Risk.HIGH
 
 
 def require_governance(agent: Agent, *, by: User, verb: str, request_id: UUID) -> None:
@@ -81,6 +88,8 @@ def _grant(agent: Agent, tool: str, to: int, *, by: User, reason: str, request_i
     said, least = released(agent, tool), floor(tool)
     if said is None or said >= STRICTEST or not max(MILDEST, least) <= to < said:
         raise errors.Conflict(_not_to(agent, tool, to, said, least))
+    if is_high_risk(agent, tool):
+        raise errors.Conflict(f"{tool} is high risk: a person is asked each time, whatever an agent has shown.")
     for former in Autonomy.objects.filter(agent=agent, tool=tool, ended_at=None).select_for_update():
         _end(former, by=by, because=REPLACED)
     made = Autonomy.objects.create(

@@ -14,6 +14,7 @@ from jsonschema.exceptions import SchemaError
 from jsonschema.protocols import Validator
 
 from agents import errors
+from agents.contracts import Risk
 from agents.registry import declarations
 from agents.registry.bundles import OUTSIDE, Json
 from agents.registry.declarations import Declaration
@@ -33,7 +34,7 @@ class OutsideTool:
     tier: int
     writes: bool
     says: str
-    zone: str
+    risk: Risk
     schema: Json
     answer_within_minutes: int
     fails_open: bool
@@ -72,10 +73,10 @@ def find(bundle: Json, slug: str, tool: str) -> OutsideTool | None:
         tier=bundle.get("tiers", {}).get(name, told["tier"]),
         writes=told["writes"],
         says=told["says"],
-        zone=told["zone"],
+        risk=_risk(told),
         schema=told.get("arguments") or ANYTHING,
         answer_within_minutes=told["answer_within_minutes"],
-        fails_open=told["fail_open"],
+        fails_open=told["fail_open"] and _risk(told) != Risk.HIGH,
     )
 
 
@@ -114,6 +115,7 @@ def _declaration(slug: str, tool: str, told: Json) -> Declaration:
         tier=told["tier"],
         floor=told["tier"],
         writes=told["writes"],
+        risk=_risk(told),
         idempotent=False,
         compensation="",
         undoable_for=None,
@@ -123,6 +125,12 @@ def _declaration(slug: str, tool: str, told: Json) -> Declaration:
         says_what_it_does=True,
         says_what_it_touches=False,
     )
+
+
+def _risk(told: Json) -> Risk:
+    """What its owner wrote, as a risk or as the zone that follows from one."""
+    by_zone = {risk.zone: risk for risk in Risk}
+    return by_zone[told["zone"]] if told.get("zone") else Risk.of(told.get("risk"), writes=told["writes"])
 
 
 def _references(schema: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from agents import errors
-from agents.contracts import UNKNOWN, Action, AskModel, Delegate, Json, UseTool
+from agents.contracts import UNKNOWN, Action, AskModel, Delegate, Json, Risk, UseTool
 from agents.llm import estimates
 from agents.runs import hotpath, windows
 from agents.runs.lease import Claim
@@ -128,7 +128,7 @@ def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | t
         action = act(claim, seq, "tool", ask.name, ask.arguments, tier=tier, writes=False)
         failure = Result("failed", error_class="invalid_arguments", error=error.message)
         return Planned(seq, turn, ask, action, spec), failure
-    action = act(claim, seq, "tool", spec.name, arguments, tier=tier, writes=spec.writes, ask=ask)
+    action = act(claim, seq, "tool", spec.name, arguments, tier=tier, writes=spec.writes, risk=spec.risk, ask=ask)
     if spec.stop_window:
         action.facts[windows.SECONDS] = spec.stop_window.total_seconds()
     if threshold := bundle.get("thresholds"):
@@ -168,6 +168,7 @@ def act(
     *,
     tier: int,
     writes: bool,
+    risk: Risk | None = None,
     ask: UseTool | None = None,
 ) -> Action:
     """An action of this run."""
@@ -188,4 +189,5 @@ def act(
         confidence=ask.confidence if ask else UNKNOWN,
         says=hotpath.text(ask.says) if ask else "",
         facts=data_class(claim),
+        risk=risk,
     )

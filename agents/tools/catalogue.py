@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.protocols import Validator
 from pydantic_core import SchemaValidator
 
+from agents.contracts import Risk
 from agents.registry import declarations
 from agents.registry.declarations import Declaration
 from agents.tools import schemas
@@ -58,6 +59,7 @@ def tool(
     tier: int,
     floor: int | None = None,
     writes: bool = False,
+    risk: str | None = None,
     idempotent: bool = False,
     compensation: str = "",
     undoable_for: timedelta | None = None,
@@ -73,18 +75,17 @@ def tool(
 
     `tier` 1–4 is how far an agent may go alone; a release may be stricter, and milder down to `floor`. At tier 2 an act
     is announced for the length of `stop_window` before it happens, and anybody who steers or decides may stop it.
-    `preconditions` returns what has to be as it was when a person let an act through, {name: value}: it is looked up
-    when they are asked and again when the act is to happen. `sandbox` takes what the tool takes and is called in its
-    place where acts are only simulated.
+    `risk` is low, medium or high: high asks a person each time, at any tier. `preconditions` returns what has to be as
+    it was when a person let an act through, {name: value}: it is looked up when they are asked and again when the act
+    is to happen. `sandbox` takes what the tool takes and is called in its place where acts are only simulated.
 
     Raises `TypeError` for a signature that no model could fill in, `errors.Conflict` for a name that is taken.
     """
-
     told = {"says": says, "touches": touches, "preview": preview, "preconditions": preconditions}
     terms = {
         "tier": tier, "floor": tier if floor is None else floor, "writes": writes, "idempotent": idempotent,
         "compensation": compensation, "undoable_for": undoable_for, "stop_window": stop_window, "timeout": timeout,
-        "sandbox": sandbox,
+        "sandbox": sandbox, "risk": Risk.of(risk, writes=writes),
     }  # fmt: skip
 
     def declare(function: Function) -> Function:

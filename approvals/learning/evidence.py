@@ -41,6 +41,7 @@ class Evidence:
     days: float
     error: float | None
     said: int
+    is_high_risk: bool = False
 
     @property
     def kept(self) -> Json:
@@ -89,6 +90,8 @@ def floored(seen: Evidence, *, mildest: int, never: Sequence[str]) -> str:
         return f"{seen.tool} is manual (tier 4): a person does it."
     if seen.tool in never:
         return f"{seen.tool} is on the list of what never graduates (`never` in {criteria.FILE})."
+    if seen.is_high_risk:
+        return f"{seen.tool} is high risk: a person is asked each time, so it never graduates."
     if seen.red:
         return f"{seen.red:,} of these acts were in the red zone, which never graduates."
     if seen.tier <= mildest:
@@ -148,6 +151,7 @@ def of(agent: Agent, tool: str, *, tier: int, since: datetime) -> Evidence:
         days=(timezone.now() - first).total_seconds() / 86_400 if first else 0.0,
         error=known.error,
         said=known.said.of,
+        is_high_risk=earning.is_high_risk(agent, tool),
     )
 
 

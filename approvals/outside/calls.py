@@ -68,6 +68,7 @@ def consider(agent: Agent, call: Call, *, run: Run, seq: int, answer: Answer | N
         environment=Agent.Environment.LIVE,  # it really acts
         tier=tool.tier if tool else UNKNOWN_TIER,
         writes=tool.writes if tool else True,
+        risk=tool.risk if tool else None,
         confidence=call.sure,
         says=tool.sentence(call.arguments) if tool else f"Use {call.tool}, which its release does not describe",
         facts={"context": call.context, **_threshold(bundle)},

@@ -103,9 +103,9 @@ def _admitted(action: Action) -> Verdict:
 
 
 def _held(action: Action, verdict: Verdict, tool: OutsideTool) -> Approval:
-    """Open the question, in the zone that the tool's owner named, with the time that people have."""
+    """Open the question, in the zone of its risk, with the time that people have."""
     parts = verdict.parts or (verdict,)
-    said = {"zone": tool.zone, "expires_minutes": tool.answer_within_minutes}
+    said = {"zone": tool.risk.zone, "expires_minutes": tool.answer_within_minutes}
     first = replace(parts[0], detail={**said, **parts[0].detail})
     return asking.open_approval(action, replace(verdict, detail=first.detail, parts=(first, *parts[1:])))
 

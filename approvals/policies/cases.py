@@ -17,7 +17,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents import errors
-from agents.contracts import Action, Confidence, Json, Source
+from agents.contracts import Action, Confidence, Json, Risk, Source
 from agents.registry.declarations import alike
 from approvals.policies.engine import Decision, PolicyEngine
 
@@ -63,6 +63,7 @@ class Case(Strict):
     environment: Literal["live", "sandbox"] = "live"
     tier: Annotated[int, Field(ge=1, le=4)] | None = None
     writes: bool | None = None
+    risk: Risk | None = None
     attempt: Annotated[int, Field(ge=1)] = 1
     takes_back: bool = False
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -126,8 +127,8 @@ def _action(case: Case, surface: Json) -> Action:
     name = case.tool or (case.model.model if case.model else "")
     if name.startswith("delegate."):
         kind = "delegate"
-    zone = surface["tools"].get(name, {}).get("zone", "green")
-    writes = zone != "green" if case.writes is None else case.writes
+    known = surface["tools"].get(name, {})
+    writes = known.get("writes", known.get("zone", "green") != "green") if case.writes is None else case.writes
     arguments = {"chain": [case.model.model_dump()]} if case.model else case.arguments
     sure = Confidence() if case.confidence is None else Confidence(case.confidence, Source.SELF_REPORTED)
     return Action(
@@ -142,8 +143,9 @@ def _action(case: Case, surface: Json) -> Action:
         release=case.version,
         team_id=NOWHERE,
         environment=case.environment,
-        tier=case.tier or {"green": 1, "yellow": 2, "red": 3}[zone],
+        tier=case.tier or known.get("tier", 2 if writes else 1),
         writes=writes,
+        risk=case.risk,
         confidence=sure,
         attempt=case.attempt,
         facts=dict(case.facts),

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from agents.contracts import Risk
 from agents.models import Agent, ToolGrant
+from agents.registry import declarations
 from approvals.policies import loaded, permissions, requests, scopes
 from approvals.policies.rules import Rule
 
@@ -16,7 +18,9 @@ def sentence(agent: Agent) -> str:
     grants = list(ToolGrant.objects.filter(agent=agent, revoked_at=None).select_related("tool").order_by("tool_id"))
     parts = [*_tiers(agent, grants), *_threshold(agent, grants), *_policies(agent, grants)]
     if not parts:
-        return "It never asks a person: no tool of tier 3 or 4, no threshold and no policy makes it ask."
+        return (
+            "It never asks a person: no tool of tier 3 or 4 or of high risk, no threshold and no policy makes it ask."
+        )
     said = _several(parts)
     return f"{said[0].upper()}{said[1:]}; everything else it does alone."
 
@@ -27,10 +31,18 @@ def _tier(agent: Agent, grant: ToolGrant) -> int:
     return tier
 
 
+def _is_high_risk(agent: Agent, grant: ToolGrant) -> bool:
+    assert agent.release is not None
+    found = declarations.risk_of(agent.release.bundle, grant.tool_id, writes=grant.tool.writes)
+    return found == Risk.HIGH
+
+
 def _tiers(agent: Agent, grants: Sequence[ToolGrant]) -> list[str]:
-    held = [grant.tool_id for grant in grants if _tier(agent, grant) == 3]
+    risky = [grant.tool_id for grant in grants if _is_high_risk(agent, grant) and _tier(agent, grant) < 4]
+    held = [grant.tool_id for grant in grants if _tier(agent, grant) == 3 and grant.tool_id not in risky]
     manual = [grant.tool_id for grant in grants if _tier(agent, grant) == 4]
-    said = [f"a person approves every {_several(held)} (tier 3)"] if held else []
+    said = [f"a person approves every {_several(risky)} (high risk)"] if risky else []
+    said += [f"a person approves every {_several(held)} (tier 3)"] if held else []
     return said + ([f"a person does {_several(manual)} by hand (tier 4)"] if manual else [])
 
 

@@ -66,7 +66,7 @@ def verdict(held: Loaded, decision: Decision, action: Action) -> Verdict:
     detail = {
         "level": decision.level,
         "votes": decision.votes,
-        "zone": decision.zone,
+        "zone": action.zone,
         "sla_minutes": decision.sla_minutes,
         "rule": ", ".join(decision.rules),
     }

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from agents.contracts import Action, Json, Stance, Verdict
 from agents.models import Agent, Tool, ToolGrant, User
+from agents.registry import declarations
 from approvals.gates import TierGate
 from approvals.policies import gate, loaded, requests, scopes, surface
 from approvals.policies.engine import PolicyEngine
@@ -100,6 +101,7 @@ def action(agent: Agent, name: str, *, kind: str = "tool", tier: int = 1, **fiel
         release=release.version,
         team_id=agent.team_id,
         tier=tier,
+        risk=declarations.risk_of(release.bundle, name, writes=values["writes"]) if kind == "tool" else None,
         **values,
     )
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from agents.contracts import Action, Confidence, Json, Source, Stance
 from agents.models import Run, Step, StepPayload
+from agents.registry import declarations
 from approvals.policies import circumstances, loaded
 from approvals.policies.engine import Decision, PolicyEngine, only_asked
 from approvals.policies.models import PolicySet
@@ -162,6 +163,7 @@ def as_action(step: Step, arguments: Json) -> Action:
         attempt=step.attempt,
         facts=facts,
         compensates=step.compensates,
+        risk=declarations.risk_of(run.release.bundle, step.name, writes=step.writes) if step.kind == "tool" else None,
     )
 
 

@@ -59,14 +59,13 @@ def of(action: Action, surface: Json, *, team: str) -> list[Request]:
     )
     known = facts(action)
     if action.kind == "model":
-        return [Request(who, MODEL, "green", name, {**known, **link}) for name, link in _links(action)]
+        return [Request(who, MODEL, action.zone, name, {**known, **link}) for name, link in _links(action)]
     if action.kind == "delegate":
-        return [Request(who, DELEGATE, "yellow", action.name, known)]
+        return [Request(who, DELEGATE, action.zone, action.name, known)]
     if tool := surface["tools"].get(action.name):
         context = {**known, "input": surfaces.given(tool, action.arguments)}
         return [Request(who, action.name, tool["zone"], action.name, context)]
-    zone = surfaces.zone_of(writes=action.writes, tier=action.tier)
-    return [Request(who, f"{UNLISTED}.{zone}", zone, action.name, known)]
+    return [Request(who, f"{UNLISTED}.{action.zone}", action.zone, action.name, known)]
 
 
 def facts(action: Action) -> Json:

@@ -11,12 +11,12 @@ from decimal import ROUND_UP, Decimal
 from typing import Any
 
 from agents import errors
-from agents.contracts import Json, Tier
+from agents.contracts import Json, Risk
 from agents.registry.declarations import Declaration
 from agents.registry.outside import OutsideTool
 
 NAMESPACE = "Cockpit"
-ZONES = ("green", "yellow", "red")
+ZONES = tuple(risk.zone for risk in Risk)
 MODEL, DELEGATE, UNLISTED, CANARY = "model.call", "delegate", "unlisted", "canary.act"
 HUNDREDTHS = "Hundredths"
 LARGEST = 2**63 - 1
@@ -59,31 +59,20 @@ RESERVED = frozenset(
 
 def of(declared: Mapping[str, Declaration], elsewhere: Iterable[OutsideTool] = ()) -> Json:
     """The tools of a catalogue with their zones and inputs, and those that agents elsewhere describe: what a policy set
-    keeps. Where the owner of one says that it can do more harm than its tier tells, that counts."""
+    keeps."""
     if taken := sorted(RESERVED & declared.keys()):
         raise errors.Invalid(f"A tool may not be called {taken[0]}: policies mean something else by it. Rename it.")
     tools = {
-        one.name: {
-            "zone": max(zone_of(writes=one.writes, tier=one.tier), one.zone, key=ZONES.index),
-            "input": _inputs(one.schema),
-        }
+        one.name: _tool(one)
         for one in elsewhere
         if one.name not in RESERVED  # no one team's release keeps all of them from publishing: it stays unlisted
     }
-    tools |= {
-        name: {"zone": zone_of(writes=tool.writes, tier=tool.tier), "input": _inputs(tool.schema)}
-        for name, tool in declared.items()
-    }
+    tools |= {name: _tool(one) for name, one in declared.items()}
     return {"tools": dict(sorted(tools.items()))}
 
 
-def zone_of(*, writes: bool, tier: int) -> str:
-    """How much harm a tool can do: green reads, yellow acts, red acts where a person is to agree."""
-    if tier >= Tier.MANUAL:
-        return "red"
-    if not writes:
-        return "green"
-    return "red" if tier >= Tier.ASSISTED else "yellow"
+def _tool(one: Declaration | OutsideTool) -> Json:
+    return {"zone": one.risk.zone, "tier": one.tier, "writes": one.writes, "input": _inputs(one.schema)}
 
 
 def _inputs(schema: Json) -> Json:
@@ -138,8 +127,8 @@ def to_cedar(surface: Json) -> str:
         actions[name] = _action(tool["zone"], _record(FACTS, input={"type": "Record", "attributes": given}))
     for zone in ZONES:
         actions[f"{UNLISTED}.{zone}"] = _action(zone, _record(FACTS))
-    actions[MODEL] = _action("green", _record(MODEL_FACTS))
-    actions[DELEGATE] = _action("yellow", _record(FACTS))
+    actions[MODEL] = _action(Risk.LOW.zone, _record(MODEL_FACTS))
+    actions[DELEGATE] = _action(Risk.MEDIUM.zone, _record(FACTS))
     actions[CANARY] = _action("canary", _record(FACTS))
     entities = {name: {"shape": _record(attributes)} for name, attributes in ENTITIES.items()}
     return json.dumps({NAMESPACE: {"entityTypes": entities, "actions": actions}})

@@ -32,7 +32,7 @@ def program(team: Team, triage: Agent) -> Caller:
 
 def test_a_call_is_held_looked_at_edited_and_let_through_once(program: Caller, rhea: User) -> None:
     held = program.post("/gate", CALL)
-    assert (held["verdict"], held["gate"], held["arguments"]) == ("hold", "tier", None)
+    assert (held["verdict"], held["gate"], held["arguments"]) == ("hold", "risk", None)
     path, approval = f"/gate/{held['approval']['id']}", Approval.objects.get()
     assert program.get(path) == held
     assert program.get(f"/approvals/{approval.pk}")["says"] == "Refund 184 of order 4711"

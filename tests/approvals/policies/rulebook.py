@@ -18,7 +18,8 @@ RULES = """
 forbid(principal, action == Cockpit::Action::"test.refund", resource)
     when { context.input.amount_minor > 100000 };
 @id("ask-red") @reason("Money moves.") @obligation("require_approval") @level("L1") @sla_minutes("30")
-forbid(principal, action in Cockpit::Action::"zone_red", resource) unless { context.approval_level >= 1 };
+forbid(principal, action in [Cockpit::Action::"zone_red", Cockpit::Action::"test.refund"], resource)
+    unless { context.approval_level >= 1 };
 @id("ask-twice-over-500") @obligation("require_approval") @level("L2") @votes("2")
 forbid(principal, action == Cockpit::Action::"test.refund", resource)
     when { context.input.amount_minor > 50000 } unless { context.approval_level >= 2 };

@@ -9,7 +9,7 @@ import cedarpy
 import pytest
 
 from agents import errors
-from agents.contracts import Confidence, Source, Stance
+from agents.contracts import Confidence, Risk, Source, Stance
 from approvals.policies import requests, surface
 from approvals.policies.engine import PolicyEngine
 from approvals.policies.requests import Who
@@ -21,7 +21,7 @@ PERMIT = '@id("allow") permit(principal, action, resource);\n'
 
 def test_a_soft_forbid_asks_for_a_person_and_says_what_it_takes() -> None:
     found = judge()
-    assert (found.stance, found.rules, found.zone) == (Stance.HOLD, ("ask-red",), "red")
+    assert (found.stance, found.rules, found.zone) == (Stance.HOLD, ("ask-red",), "yellow")
     assert (found.level, found.votes, found.sla_minutes) == (1, 1, 30)
     assert found.reason == "ask-red: Money moves"
 
@@ -94,9 +94,11 @@ def test_every_model_of_a_chain_has_to_be_allowed() -> None:
     assert call(near, far) == Stance.DENY
 
 
-@pytest.mark.parametrize(("writes", "tier", "zone"), [(False, 2, "green"), (True, 2, "yellow"), (True, 3, "red")])
-def test_a_tool_that_no_list_knows_is_judged_by_its_zone(writes: bool, tier: int, zone: str) -> None:
-    found = judge(name="elsewhere.act", writes=writes, tier=tier)
+@pytest.mark.parametrize(
+    ("writes", "risk", "zone"), [(False, None, "green"), (True, None, "yellow"), (True, Risk.HIGH, "red")]
+)
+def test_a_tool_that_no_list_knows_is_judged_by_its_zone(writes: bool, risk: Risk | None, zone: str) -> None:
+    found = judge(name="elsewhere.act", writes=writes, risk=risk)
     assert found.zone == zone
     assert (found.stance == Stance.HOLD) is (zone == "red")
 

@@ -53,7 +53,7 @@ def test_the_gate_says_what_it_takes_and_which_rule_asks(agent: Agent) -> None:
     held = PolicyGate().ask(questions.action(arguments=EDITED))
     assert (held.stance, held.gate) == (Stance.HOLD, "policy")
     assert held.detail == {
-        "level": 2, "votes": 2, "zone": "red", "sla_minutes": 30, "rule": "ask-red, ask-twice-over-500",
+        "level": 2, "votes": 2, "zone": "yellow", "sla_minutes": 30, "rule": "ask-red, ask-twice-over-500",
     }  # fmt: skip
     assert held.reason == f"Policy {number} asks for a person: ask-twice-over-500; ask-red: Money moves."
     with CaptureQueriesContext(connection) as asked:
