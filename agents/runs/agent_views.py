@@ -15,10 +15,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
+from agents.contracts import Risk
 from agents.keyset import cut
 from agents.models import Agent, Permission, Release, Team, Tool, ToolGrant, User
 from agents.pages import PersonRequest, reason_and_request_id
-from agents.registry import earning
+from agents.registry import declarations, earning
 from agents.registry.outside import OUTSIDE
 from agents.runs import finding, fleet, interventions, overridden
 from agents.runs.programs.recorded import PROVIDER as RECORDED
@@ -144,7 +145,8 @@ def _is_driven_elsewhere(found: Agent) -> bool:
 
 def granted(found: Agent) -> list[dict[str, Any]]:
     """What it may use, at which tier, since when and granted by whom."""
-    tiers = found.release.bundle.get("tiers", {}) if found.release else {}
+    bundle = found.release.bundle if found.release else {}
+    tiers = bundle.get("tiers", {})
     words = dict(Tool.TIERS)
     grants = ToolGrant.objects.filter(agent=found, revoked_at=None).select_related("tool", "granted_by")
     earned = {(one.tool, one.was): one.tier for one in earning.in_force(found)}
@@ -153,18 +155,19 @@ def granted(found: Agent) -> list[dict[str, Any]]:
         said = tiers.get(grant.tool_id, grant.tier or grant.tool.tier)
         tier = earned.get((grant.tool_id, said), said)
         word = f"{words.get(tier, '')}{f', earned; its release says {said}' if tier != said else ''}"
-        told.append({"grant": grant, "tool": grant.tool, "tier": tier, "word": word})
+        risk = declarations.risk_of(bundle, grant.tool_id, writes=grant.tool.writes)
+        told.append({"grant": grant, "tool": grant.tool, "tier": tier, "word": word, "is_high_risk": risk == Risk.HIGH})
     return told
 
 
 def escalates(found: Agent) -> str:
     """In one sentence, what makes this agent ask a person."""
     tools = granted(found)
-    held = [row["tool"].name for row in tools if row["tier"] == 3]
+    held = [row["tool"].name for row in tools if row["tier"] == 3 or (row["is_high_risk"] and row["tier"] < 4)]
     manual = [row["tool"].name for row in tools if row["tier"] == 4 and row["tool"].name != ASK_PERSON]
     asks = any(row["tool"].name == ASK_PERSON for row in tools)
     if not (held or manual or asks):
-        return "It never asks a person: no tool it may use is tier 3 or 4."
+        return "It never asks a person: no tool it may use is tier 3 or 4, or of high risk."
     parts = []
     if held:
         parts.append(f"a person approves every {_several(held)}")

@@ -10,6 +10,7 @@ from agents.registry.outside import OutsideTool
 from agents.runs import overriding
 from agents.tools import checking
 from approvals import integrity
+from approvals.policies import effective
 
 UNKNOWN_TIER = 4
 
@@ -88,11 +89,7 @@ def _wrong(tool: OutsideTool, arguments: Json) -> str:
 def in_force(agent: Agent, run: Run) -> Json:
     """The agent's release with what people have changed of it for a time; of several tiers the strictest."""
     assert agent.release is not None
-    changes: Json = {}
-    for one in overriding.in_force(run):
-        is_tier = one.parameter.startswith("tiers.")
-        changes[one.parameter] = max(one.value, changes.get(one.parameter, 0)) if is_tier else one.value
-    return parameters.applied(agent.release.bundle, changes)
+    return parameters.applied(agent.release.bundle, effective.changes(overriding.in_force(run)))
 
 
 def _threshold(bundle: Json) -> Json:

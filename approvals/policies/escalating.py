@@ -1,11 +1,15 @@
-"""In one sentence, what makes an agent ask a person: tiers, its threshold, and the rules that ask."""
+"""In one sentence, what makes an agent ask a person: tiers, risk, its threshold, and the rules that ask.
 
-from collections.abc import Sequence
+Said of its release as it holds now, of the models it asks and the agents it delegates to as well.
+"""
 
-from agents.contracts import Risk
+from collections.abc import Iterator, Sequence
+
+from agents.contracts import Action, Json, Risk
 from agents.models import Agent, ToolGrant
-from agents.registry import declarations
-from approvals.policies import loaded, permissions, requests, scopes
+from agents.runs.planning import DELEGATE, DELEGATE_TIER
+from agents.tools.people import ASK_PERSON
+from approvals.policies import effective, loaded, permissions, requests, scopes, surface
 from approvals.policies.rules import Rule
 
 
@@ -15,8 +19,9 @@ def sentence(agent: Agent) -> str:
         return "It cannot do anything until a release is published."
     if agent.environment == "sandbox":
         return "It never asks a person: in its sandbox acts are simulated."
-    grants = list(ToolGrant.objects.filter(agent=agent, revoked_at=None).select_related("tool").order_by("tool_id"))
-    parts = [*_tiers(agent, grants), *_threshold(agent, grants), *_policies(agent, grants)]
+    bundle = effective.bundle(agent)
+    acts = list(_acts(agent, bundle))
+    parts = [*_tiers(acts), *_threshold(bundle, acts), *_policies(agent, acts)]
     if not parts:
         return (
             "It never asks a person: no tool of tier 3 or 4 or of high risk, no threshold and no policy makes it ask."
@@ -25,49 +30,55 @@ def sentence(agent: Agent) -> str:
     return f"{said[0].upper()}{said[1:]}; everything else it does alone."
 
 
-def _tier(agent: Agent, grant: ToolGrant) -> int:
-    assert agent.release is not None
-    tier: int = agent.release.bundle.get("tiers", {}).get(grant.tool_id, grant.tier or grant.tool.tier)
-    return tier
+def _acts(agent: Agent, bundle: Json) -> Iterator[Action]:
+    """Whatever it can do: each tool that it was granted, each agent it may delegate to, its models."""
+    grants = ToolGrant.objects.filter(agent=agent, revoked_at=None).select_related("tool").order_by("tool_id")
+    for grant in grants:
+        tier = permissions.tier_of(bundle, grant)
+        yield permissions.action(agent, bundle, grant.tool_id, tier=tier, writes=grant.tool.writes)
+    for slug in bundle.get("delegates") or ():
+        name = DELEGATE + slug
+        tier = (bundle.get("tiers") or {}).get(name, DELEGATE_TIER)
+        yield permissions.action(agent, bundle, name, kind="delegate", tier=tier)
+    if links := permissions.chain(bundle):
+        yield permissions.action(agent, bundle, surface.MODEL, kind="model", arguments={"chain": links})
 
 
-def _is_high_risk(agent: Agent, grant: ToolGrant) -> bool:
-    assert agent.release is not None
-    found = declarations.risk_of(agent.release.bundle, grant.tool_id, writes=grant.tool.writes)
-    return found == Risk.HIGH
+def _tiers(acts: Sequence[Action]) -> Iterator[str]:
+    done = [one for one in acts if one.name != ASK_PERSON]
+    risky = [one.name for one in done if one.risk == Risk.HIGH and one.tier < 4]
+    held = [one.name for one in done if one.tier == 3 and one.name not in risky]
+    manual = [one.name for one in done if one.tier == 4]
+    if risky:
+        yield f"a person approves every {_several(risky)} (high risk)"
+    if held:
+        yield f"a person approves every {_several(held)} (tier 3)"
+    if manual:
+        yield f"a person does {_several(manual)} by hand (tier 4)"
+    if len(done) < len(acts):
+        yield "a person answers what it asks"
 
 
-def _tiers(agent: Agent, grants: Sequence[ToolGrant]) -> list[str]:
-    risky = [grant.tool_id for grant in grants if _is_high_risk(agent, grant) and _tier(agent, grant) < 4]
-    held = [grant.tool_id for grant in grants if _tier(agent, grant) == 3 and grant.tool_id not in risky]
-    manual = [grant.tool_id for grant in grants if _tier(agent, grant) == 4]
-    said = [f"a person approves every {_several(risky)} (high risk)"] if risky else []
-    said += [f"a person approves every {_several(held)} (tier 3)"] if held else []
-    return said + ([f"a person does {_several(manual)} by hand (tier 4)"] if manual else [])
-
-
-def _threshold(agent: Agent, grants: Sequence[ToolGrant]) -> list[str]:
-    assert agent.release is not None
-    least = (agent.release.bundle.get("thresholds") or {}).get("confidence")
-    if least is None or not any(grant.tool.writes for grant in grants):
+def _threshold(bundle: Json, acts: Sequence[Action]) -> list[str]:
+    least = (bundle.get("thresholds") or {}).get("confidence")
+    if least is None or not any(one.writes for one in acts):
         return []
     return [f"a person looks before it writes anything of which it is not {least:.0%} sure"]
 
 
-def _policies(agent: Agent, grants: Sequence[ToolGrant]) -> list[str]:
+def _policies(agent: Agent, acts: Sequence[Action]) -> list[str]:
     held = loaded.enforced()
     if held is None:
         return []
     if held.engine is None:
         return [f"policies {held.number} could not be loaded, so everything is refused"]
     told = []
-    for grant in grants:
-        asked = permissions.action(agent, grant.tool_id, tier=_tier(agent, grant), writes=grant.tool.writes)
-        questions = requests.of(asked, held.engine.surface, team=agent.team.slug)
+    for act in acts:
+        questions = requests.of(act, held.engine.surface, team=agent.team.slug)
         found = [rule for rule in held.engine.rules.values() if rule.is_soft and _reaches(rule, questions)]
         if found:
             why = "; ".join(sorted(rule.reason or rule.id for rule in found))
-            told.append(f"{grant.tool_id} ({why})")
+            told.append(f"{'questions to its models' if act.kind == 'model' else act.name} ({why})")
     return [f"policy {held.number} asks about {_several(told)}"] if told else []
 
 

@@ -14,7 +14,7 @@ from agents.contracts import Action, Json, Stance, Verdict
 from agents.models import Agent, Tool, ToolGrant, User
 from agents.registry import declarations
 from approvals.gates import TierGate
-from approvals.policies import gate, loaded, requests, scopes, surface
+from approvals.policies import effective, gate, loaded, requests, scopes, surface
 from approvals.policies.engine import PolicyEngine
 from approvals.policies.loaded import Loaded
 from approvals.policies.rules import Rule
@@ -54,25 +54,26 @@ def matrix(agents: Sequence[Agent]) -> Iterator[Permission]:
     held = loaded.enforced()
     grants = ToolGrant.objects.filter(agent__in=agents, revoked_at=None).select_related("tool", "granted_by")
     given: dict[UUID, list[ToolGrant]] = {}
+    bundles = effective.bundles(agents)
     for grant in grants.order_by("tool_id"):
         given.setdefault(grant.agent_id, []).append(grant)
     for agent in agents:
-        yield from of_agent(agent, given.get(agent.pk, ()), held)
+        if agent.release is not None:
+            yield from of_agent(agent, bundles[agent.pk], given.get(agent.pk, ()), held)
 
 
-def of_agent(agent: Agent, grants: Iterable[ToolGrant], held: Loaded | None) -> Iterator[Permission]:
-    """The permissions of one agent: its model first, then its tools by name."""
-    if agent.release is None:
-        return
-    if agent.release.chain:
-        asked = action(agent, "model.call", kind="model", arguments={"chain": agent.release.chain})
+def of_agent(agent: Agent, bundle: Json, grants: Iterable[ToolGrant], held: Loaded | None) -> Iterator[Permission]:
+    """The permissions of one agent with a release, by its bundle in force: its model first, then its tools by name."""
+    assert agent.release is not None
+    if links := chain(bundle):
+        asked = action(agent, bundle, surface.MODEL, kind="model", arguments={"chain": links})
         said = judge(asked, agent.team.slug, held)
         rules = _depends(asked, agent.team.slug, held)
         since, by = agent.release.published_at, _name(agent.release.published_by)
-        yield Permission(agent, "model.call", None, said.stance, said.reason or ASKS, rules, since, by)
+        yield Permission(agent, surface.MODEL, None, said.stance, said.reason or ASKS, rules, since, by)
     for grant in grants:
-        tier = agent.release.bundle.get("tiers", {}).get(grant.tool_id, grant.tier or grant.tool.tier)
-        asked = action(agent, grant.tool_id, tier=tier, writes=grant.tool.writes, arguments=_empty(grant, held))
+        tier = tier_of(bundle, grant)
+        asked = action(agent, bundle, grant.tool_id, tier=tier, writes=grant.tool.writes, arguments=_empty(grant, held))
         said = judge(asked, agent.team.slug, held)
         rules = _depends(asked, agent.team.slug, held)
         why = said.reason or f"Tier {tier}, {TIERS.get(tier, '')}: its release grants it and nothing speaks against it."
@@ -82,12 +83,23 @@ def of_agent(agent: Agent, grants: Iterable[ToolGrant], held: Loaded | None) -> 
 ASKS = "Its release names these models and nothing speaks against them."
 
 
-def action(agent: Agent, name: str, *, kind: str = "tool", tier: int = 1, **fields: Any) -> Action:
-    """An act of an agent as a gate would see it."""
+def tier_of(bundle: Json, grant: ToolGrant) -> int:
+    """The tier at which a tool is used by this bundle."""
+    tier: int = (bundle.get("tiers") or {}).get(grant.tool_id, grant.tier or grant.tool.tier)
+    return tier
+
+
+def chain(bundle: Json) -> list[Json]:
+    """Every model that may be asked, those for the time while the first is away included: all of them are judged."""
+    return [*(bundle.get("models") or ()), *((bundle.get("degraded") or {}).get("models") or ())]
+
+
+def action(agent: Agent, bundle: Json, name: str, *, kind: str = "tool", tier: int = 1, **fields: Any) -> Action:
+    """An act of an agent as a gate would see it, by its bundle in force."""
     release = agent.release
     assert release is not None
-    facts: Json = {"data_class": release.bundle.get("data_class"), "frozen": agent.frozen_at is not None}
-    if threshold := release.bundle.get("thresholds"):
+    facts: Json = {"data_class": bundle.get("data_class"), "frozen": agent.frozen_at is not None}
+    if threshold := bundle.get("thresholds"):
         facts["confidence_threshold"] = threshold.get("confidence")
     values: Json = {"arguments": {}, "writes": False, "environment": agent.environment, "facts": facts, **fields}
     return Action(
@@ -101,7 +113,7 @@ def action(agent: Agent, name: str, *, kind: str = "tool", tier: int = 1, **fiel
         release=release.version,
         team_id=agent.team_id,
         tier=tier,
-        risk=declarations.risk_of(release.bundle, name, writes=values["writes"]) if kind == "tool" else None,
+        risk=declarations.risk_of(bundle, name, writes=values["writes"]) if kind == "tool" else None,
         **values,
     )
 

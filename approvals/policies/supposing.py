@@ -9,7 +9,7 @@ from django import forms
 from agents.contracts import Action, Confidence, Json, Source, Stance, Verdict
 from agents.models import Agent, ToolGrant
 from approvals.gates import TierGate
-from approvals.policies import gate, permissions
+from approvals.policies import effective, gate, permissions
 from approvals.policies.engine import Decision, only_asked
 from approvals.policies.loaded import Loaded
 from approvals.policies.rules import Rule
@@ -90,7 +90,8 @@ def skeleton(grant: ToolGrant | None) -> str:
 
 def answer(agent: Agent, grant: ToolGrant | None, supposed: Json, by: Loaded | None) -> Answer:
     """Judge it. `supposed` is the cleaned form, `by` the version asked, None where none is in force."""
-    asked, level = _action(agent, grant, supposed), int(supposed.get("approved") or 0)
+    bundle = effective.bundle(agent)
+    asked, level = _action(agent, bundle, grant, supposed), int(supposed.get("approved") or 0)
     tier = TierGate().ask(asked) if not level else Verdict(Stance.ALLOW)
     if by is None:
         return Answer(tier.stance, tier, None, "No policies are asked.", [])
@@ -102,15 +103,15 @@ def answer(agent: Agent, grant: ToolGrant | None, supposed: Json, by: Loaded | N
     return Answer(max(tier.stance, verdict.stance), tier, decision, said, depends)
 
 
-def _action(agent: Agent, grant: ToolGrant | None, supposed: Json) -> Action:
-    assert agent.release is not None
+def _action(agent: Agent, bundle: Json, grant: ToolGrant | None, supposed: Json) -> Action:
     sure = supposed.get("confidence")
     fields: Json = {
         "confidence": Confidence() if sure is None else Confidence(sure, Source.SELF_REPORTED),
         "attempt": supposed.get("attempt") or 1,
     }
     if grant is None:
-        return permissions.action(agent, MODEL, kind="model", arguments={"chain": agent.release.chain}, **fields)
-    tier = agent.release.bundle.get("tiers", {}).get(grant.tool_id, grant.tier or grant.tool.tier)
+        links = permissions.chain(bundle)
+        return permissions.action(agent, bundle, MODEL, kind="model", arguments={"chain": links}, **fields)
+    tier = permissions.tier_of(bundle, grant)
     fields |= {"arguments": supposed["arguments"], "writes": grant.tool.writes}
-    return permissions.action(agent, grant.tool_id, tier=tier, **fields)
+    return permissions.action(agent, bundle, grant.tool_id, tier=tier, **fields)
