@@ -100,7 +100,9 @@ def keep(run: Run, action: Action, verdict: Verdict, *, state: str, context: Jso
 
 def let_through(run: Run, seq: int, arguments: Json) -> None:
     """A held call goes ahead, with these arguments. Call under the run's lock, once every gate has admitted it."""
-    StepPayload.objects.filter(run=run, seq=seq).update(input={"arguments": hotpath.plain(arguments)})
+    payload = StepPayload.objects.get(run=run, seq=seq)
+    payload.input = {**(payload.input or {}), "arguments": hotpath.plain(arguments)}  # what it told around it stays
+    payload.save(update_fields=["input"])
     _close(run, seq, Step.State.DONE, started_at=timezone.now())
     attend(run)
 

@@ -1,7 +1,8 @@
 """What a version would have done: the real actions of the last days, judged again.
 
 Read from steps and their payloads, newest runs first, a few hundred at a time. What a step no longer knows (how often
-it was tried when it was asked about) is taken as it ended.
+it was tried when it was asked about) is taken as it ended. The other gates are taken to say what they said then: what
+the version permits is held all the same where its tier held it.
 """
 
 from collections import Counter
@@ -17,8 +18,10 @@ from django.utils import timezone
 from agents.contracts import Action, Confidence, Json, Source, Stance
 from agents.models import Run, Step, StepPayload
 from agents.registry import declarations
+from approvals.models import Approval
 from approvals.policies import circumstances, loaded
 from approvals.policies.engine import Decision, PolicyEngine, only_asked
+from approvals.policies.gate import NAME as POLICY
 from approvals.policies.models import PolicySet
 
 CHUNK = 400
@@ -75,23 +78,23 @@ def preview(engine: PolicyEngine, *, days: int, at: datetime | None = None, most
     """Judge the actions of runs created in the last `days`, at most so many of them, newest runs first."""
     found = Preview(days)
     since = (at or timezone.now()) - timedelta(days=days)
-    for step, action, team in _actions(since):
+    for step, action, team, asked_by in _actions(since):
         if found.judged == most:
             found.is_cut = True
             break
         with only_asked():
             decision = engine.judge(circumstances.completed(action, engine), team=team)
-        _count(found, step, decision)
+        _count(found, step, decision, others(step, asked_by))
     return found
 
 
-def _count(found: Preview, step: Step, decision: Decision) -> None:
-    was, would = was_decided(step), decision.stance.name.lower()
+def _count(found: Preview, step: Step, decision: Decision, by_others: Stance) -> None:
+    was, would = was_decided(step), max(decision.stance, by_others).name.lower()
     found.judged += 1
     found.stances[would] += 1
     for rule in decision.rules or (("no policy permits it",) if decision.stance == Stance.DENY else ()):
         if decision.stance != Stance.ALLOW:
-            found.rules[(would, step.name, rule)] += 1
+            found.rules[(decision.stance.name.lower(), step.name, rule)] += 1
     if was == would:
         return
     found.changed[(was, would)] += 1
@@ -107,7 +110,15 @@ def was_decided(step: Step) -> str:
     return "deny" if step.state == Step.State.REFUSED and step.gate else "allow"
 
 
-def _actions(since: datetime) -> Iterator[tuple[Step, Action, str]]:
+def others(step: Step, asked_by: set[str]) -> Stance:
+    """What all gates but the policies said at the time; `asked_by` are those that a question about it named."""
+    was = was_decided(step)
+    if was == "deny":
+        return Stance.ALLOW if step.gate == POLICY else Stance.DENY
+    return Stance.HOLD if was == "hold" and (asked_by or {step.gate}) - {POLICY} else Stance.ALLOW
+
+
+def _actions(since: datetime) -> Iterator[tuple[Step, Action, str, set[str]]]:
     """Every action of runs created since then. Ids of runs rise with time, so the primary key finds them."""
     first = UUID(int=int(since.timestamp() * 1000) << 80)
     runs = Run.objects.filter(pk__gte=first).order_by("-pk").values_list("pk", flat=True)
@@ -117,31 +128,46 @@ def _actions(since: datetime) -> Iterator[tuple[Step, Action, str]]:
         yield from _of_runs(chunk)
 
 
-def _of_runs(chunk: list[UUID]) -> Iterator[tuple[Step, Action, str]]:
+def _of_runs(chunk: list[UUID]) -> Iterator[tuple[Step, Action, str, set[str]]]:
     whole = Step.objects.filter(run_id__in=chunk, kind__in=JUDGED).select_related(
         "run__agent", "run__team", "run__release"
     )
     steps = list(whole.defer("error", "in_force").order_by("-run_id", "seq"))
-    given = dict(_inputs(chunk))
+    given, asked = dict(_inputs(chunk)), _asked(chunk)
     for step in steps:
-        yield step, as_action(step, given.get((step.run_id, step.seq)) or {}), step.run.team.slug
+        key = step.run_id, step.seq
+        yield step, as_action(step, **given.get(key, {})), step.run.team.slug, asked.get(key, set())
+
+
+def _asked(chunk: list[UUID]) -> dict[tuple[UUID, int], set[str]]:
+    """Which gates asked people, by step."""
+    found: dict[tuple[UUID, int], set[str]] = {}
+    rows = Approval.objects.filter(run_id__in=chunk, kind=Approval.Kind.ACT).values_list("run_id", "seq", "reasons")
+    for run_id, seq, reasons in rows:
+        found.setdefault((run_id, seq), set()).update(one["gate"] for one in reasons)
+    return found
 
 
 def _inputs(chunk: list[UUID]) -> Iterator[tuple[tuple[UUID, int], Json]]:
     kinds = Step.objects.filter(run_id__in=chunk, kind__in=[Step.Kind.TOOL, Step.Kind.DELEGATE])
     wanted = set(kinds.values_list("run_id", "seq"))
-    payloads = StepPayload.objects.filter(run_id__in=chunk).values_list("run_id", "seq", "input__arguments")
-    for run_id, seq, arguments in payloads:
-        if (run_id, seq) in wanted and isinstance(arguments, dict):
-            yield (run_id, seq), arguments
+    payloads = StepPayload.objects.filter(run_id__in=chunk).values_list(
+        "run_id", "seq", "input__arguments", "input__context"
+    )
+    for run_id, seq, arguments, context in payloads:
+        if (run_id, seq) in wanted:
+            given = {"arguments": arguments, "context": context}
+            yield (run_id, seq), {name: value for name, value in given.items() if isinstance(value, dict)}
 
 
-def as_action(step: Step, arguments: Json) -> Action:
-    """A stored step as a gate would have seen it."""
+def as_action(step: Step, arguments: Json | None = None, context: Json | None = None) -> Action:
+    """A stored step as a gate would have seen it; `context` is what an agent elsewhere told with its call."""
     run, sure = step.run, step.confidence
     is_model = step.kind == Step.Kind.MODEL
     chain = [{"provider": step.provider, "model": step.model or step.name}]
     facts: dict[str, Any] = _facts(run.release.bundle)
+    if context:
+        facts["context"] = context
     if is_model and isinstance(step.cost, Decimal):
         facts["estimated_cost_usd"] = step.cost
     return Action(
@@ -149,7 +175,7 @@ def as_action(step: Step, arguments: Json) -> Action:
         seq=step.seq,
         kind=step.kind,
         name=step.name,
-        arguments={"chain": run.release.chain or chain} if is_model else arguments,
+        arguments={"chain": run.release.chain or chain} if is_model else arguments or {},
         agent_id=run.agent_id,
         agent=run.agent.slug,
         release_id=run.release_id,

@@ -5,10 +5,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents.models import Run, Step, StepPayload
+from agents.contracts import Stance, Verdict
+from agents.models import Run, Step, StepPayload, Team, User
+from approvals import asking
 from approvals.models import PolicyDifference
 from approvals.policies import previewing, trying
 from tests import factories
+from tests.approvals import questions
+from tests.approvals.outside import elsewhere
 from tests.approvals.policies import rulebook
 
 pytestmark = pytest.mark.django_db
@@ -64,3 +68,42 @@ def test_older_runs_are_left_out(run: Run) -> None:
     later = run.created_at + previewing.timedelta(days=3)
     assert previewing.preview(rulebook.engine(), days=1, at=later).judged == 0
     assert previewing.preview(rulebook.engine(), days=4, at=later).judged == 1
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "gate", "would"),
+    [(["tier"], "tier", "hold"), (["policy", "tier"], "policy", "hold"), (["policy"], "policy", "allow")],
+)
+def test_what_another_gate_held_stays_held_though_the_version_permits_it(
+    run: Run, asked_by: list[str], gate: str, would: str
+) -> None:
+    act = questions.action(run, seq=1)
+    parts = tuple(Verdict(Stance.HOLD, one, "It asks.") for one in asked_by)
+    asking.open_approval(act, Verdict(Stance.HOLD, gate, "It asks.", {}, parts))
+    _did(run, "test.refund", {"order": "1", "amount": "10.00"}, answer={"kind": "approved"}, gate=gate)
+    found = previewing.preview(rulebook.engine('@id("all") permit(principal, action, resource);'), days=1)
+    assert found.stances == {would: 1}
+    assert found.changed == ({} if would == "hold" else {("hold", "allow"): 1})
+
+
+def test_what_another_gate_refused_stays_refused(run: Run) -> None:
+    for gate in ("grants", "policy"):
+        _did(run, "test.refund", {"order": "1", "amount": "10.00"}, state="refused", gate=gate)
+    found = previewing.preview(rulebook.engine('@id("all") permit(principal, action, resource);'), days=1)
+    assert found.changed == {("deny", "allow"): 1}
+    assert found.stances == {"deny": 1, "allow": 1}
+
+
+def test_what_an_agent_elsewhere_told_with_its_call_is_judged_again(team: Team, rhea: User) -> None:
+    elsewhere.published(team)
+    key, around = elsewhere.key(team)[0], {"customer_segment": "gold"}
+    held = elsewhere.held(key, context=around)
+    questions.settle(held, by=rhea)
+    assert elsewhere.ask(key, context=around, approval=held.pk).verdict == "allow"
+    assert StepPayload.objects.get(run_id=held.run_id).input == {"arguments": elsewhere.REFUND, "context": around}
+    rules = """
+        @id("all") permit(principal, action, resource);
+        @id("not-gold") forbid(principal, action, resource)
+            when { context has customer_segment && context.customer_segment == "gold" };
+    """
+    assert previewing.preview(rulebook.engine(rules), days=1).stances == {"deny": 1}
