@@ -39,6 +39,7 @@ router = Router(tags=["approvals"])
 Kind = Annotated[Approval.Kind, one_of(Approval.Kind)]
 State = Annotated[Approval.State, one_of(Approval.State)]
 Executed = Annotated[Approval.Executed, one_of(Approval.Executed)]
+Zone = Annotated[Approval.Zone, one_of(Approval.Zone)]
 Answer = Annotated[Decision.Answer, one_of(Decision.Answer)]
 Code = Annotated[Decision.Code, one_of(Decision.Code)]
 
@@ -75,6 +76,7 @@ class ReasonOut(Out):
 
     gate: str
     reason: str
+    rule: str | None = None
 
 
 class ApprovalOut(Out):
@@ -91,6 +93,7 @@ class ApprovalOut(Out):
     team: str
     tool: str
     tier: int
+    zone: Zone
     says: Words
     arguments: dict[str, Any]
     preview: list[dict[str, Any]]

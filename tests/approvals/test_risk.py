@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import Client
 from uuid_utils.compat import uuid7
 
 from agents import errors, signals
@@ -155,3 +156,16 @@ def test_a_person_lets_it_through_once(asked: Approval, rhea: User) -> None:
     signals.act_performed.send(Step, run_id=act.run_id, seq=act.seq, state="done")
     with pytest.raises(errors.Conflict, match="one approval is for one act"), transaction.atomic():
         TierGate().admit(act)
+
+
+@pytest.mark.parametrize(("zone", "shown"), [("green", False), ("yellow", True), ("red", True)])
+def test_queue_question_and_programs_tell_the_zone_and_programs_the_rule(
+    approval: Approval, client: Client, rhea: User, zone: str, shown: bool
+) -> None:
+    by_rule = {"gate": "policy", "reason": "Policy 3 asks.", "rule": "money-asks"}
+    Approval.objects.filter(pk=approval.pk).update(zone=zone, reasons=[*approval.reasons, by_rule])
+    client.force_login(rhea)
+    for page in ("/approvals/", f"/approvals/{approval.pk}/"):
+        assert (f"{zone} zone" in client.get(page).content.decode()) is shown
+    told = client.get(f"/api/v1/approvals/{approval.pk}").json()
+    assert (told["zone"], [one["rule"] for one in told["reasons"]]) == (zone, [None, "money-asks"])
