@@ -95,10 +95,13 @@ def chain(bundle: Json) -> list[Json]:
 
 
 def action(agent: Agent, bundle: Json, name: str, *, kind: str = "tool", tier: int = 1, **fields: Any) -> Action:
-    """An act of an agent as a gate would see it, by its bundle in force."""
+    """An act of an agent as a gate would see it, by its bundle in force; `facts` add to what is known by itself."""
     release = agent.release
     assert release is not None
-    facts: Json = {"data_class": bundle.get("data_class"), "frozen": agent.frozen_at is not None}
+    facts: Json = fields.pop("facts", {}) | {
+        "data_class": bundle.get("data_class"),
+        "frozen": agent.frozen_at is not None,
+    }
     if threshold := bundle.get("thresholds"):
         facts["confidence_threshold"] = threshold.get("confidence")
     values: Json = {"arguments": {}, "writes": False, "environment": agent.environment, "facts": facts, **fields}

@@ -12,9 +12,12 @@ from approvals.gates import TierGate
 from approvals.policies import effective, gate, permissions
 from approvals.policies.engine import Decision, only_asked
 from approvals.policies.loaded import Loaded
+from approvals.policies.requests import FLAGS
 from approvals.policies.rules import Rule
 
 MODEL = "model.call"
+CIRCUMSTANCES = (*FLAGS, "customer_segment", "environment")
+UNKNOWN, YES, NO = ("", "nobody knows"), ("yes", "yes"), ("no", "no")
 LEVELS = [("", "nobody"), *((str(level), f"L{level}") for level in range(1, 5))]
 
 
@@ -33,10 +36,28 @@ class Supposition(forms.Form):
     attempt = forms.IntegerField(required=False, min_value=1, help_text="Which try it is; empty for the first.")
     approved = forms.ChoiceField(required=False, choices=LEVELS, label="Approved by", help_text="At which level.")
 
+    conflicting_results = forms.ChoiceField(
+        required=False, choices=[UNKNOWN, YES, NO], help_text="The same read gave different results in the run."
+    )
+    abnormal_latency = forms.ChoiceField(
+        required=False, choices=[UNKNOWN, YES, NO], help_text="A step of the run took much longer than usual."
+    )
+    customer_segment = forms.CharField(
+        required=False, max_length=80, help_text="As the run's input says it, such as gold; empty where nobody knows."
+    )
+    environment = forms.ChoiceField(
+        required=False, choices=[("", "that of the agent"), *Agent.Environment.choices], help_text="Where it acts."
+    )
+
     def __init__(self, tools: list[str], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choose: Any = self.fields["tool"]
         choose.choices = [(name, name) for name in tools]
+
+    @property
+    def circumstances(self) -> bool:
+        """Whether anything is supposed of them, so that they are shown."""
+        return self.is_bound and any(self.data.get(name) for name in CIRCUMSTANCES)
 
     def clean_arguments(self) -> Json:
         """An object, or nothing."""
@@ -52,9 +73,11 @@ class Supposition(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What each gate says, what the policies say in full, and which rules could make it another answer."""
+    """The zone of the act, what each gate says, what the policies say in full, and which rules could make it another
+    answer."""
 
     stance: Stance
+    zone: str
     tier: Verdict
     policy: Decision | None
     said: str
@@ -94,13 +117,13 @@ def answer(agent: Agent, grant: ToolGrant | None, supposed: Json, by: Loaded | N
     asked, level = _action(agent, bundle, grant, supposed), int(supposed.get("approved") or 0)
     tier = TierGate().ask(asked) if not level else Verdict(Stance.ALLOW)
     if by is None:
-        return Answer(tier.stance, tier, None, "No policies are asked.", [])
+        return Answer(tier.stance, asked.zone, tier, None, "No policies are asked.", [])
     with only_asked():
         decision = by.judge(asked, team=agent.team.slug, level=level)
     verdict = gate.verdict(by, decision, asked)
     said = verdict.reason or f"Policy {by.number} lets it through."
     depends = permissions.conditional(by.engine, asked, agent.team.slug) if by.engine and not decision.errors else []
-    return Answer(max(tier.stance, verdict.stance), tier, decision, said, depends)
+    return Answer(max(tier.stance, verdict.stance), asked.zone, tier, decision, said, depends)
 
 
 def _action(agent: Agent, bundle: Json, grant: ToolGrant | None, supposed: Json) -> Action:
@@ -108,6 +131,8 @@ def _action(agent: Agent, bundle: Json, grant: ToolGrant | None, supposed: Json)
     fields: Json = {
         "confidence": Confidence() if sure is None else Confidence(sure, Source.SELF_REPORTED),
         "attempt": supposed.get("attempt") or 1,
+        "environment": supposed.get("environment") or agent.environment,
+        "facts": _facts(supposed),
     }
     if grant is None:
         links = permissions.chain(bundle)
@@ -115,3 +140,9 @@ def _action(agent: Agent, bundle: Json, grant: ToolGrant | None, supposed: Json)
     tier = permissions.tier_of(bundle, grant)
     fields |= {"arguments": supposed["arguments"], "writes": grant.tool.writes}
     return permissions.action(agent, bundle, grant.tool_id, tier=tier, **fields)
+
+
+def _facts(supposed: Json) -> Json:
+    """What is supposed to be known of the circumstances; what is not supposed, nobody knows."""
+    flags = {name: supposed[name] == "yes" for name in FLAGS if supposed.get(name)}
+    return flags | ({"customer_segment": segment} if (segment := supposed.get("customer_segment")) else {})

@@ -14,7 +14,8 @@ from approvals.policies import escalating, loaded, publishing, trying
 from approvals.policies.gate import PolicyGate
 from tests import factories
 from tests.approvals import questions
-from tests.approvals.policies.rulebook import REFUND, enforce, publish
+from tests.approvals.policies.rulebook import REFUND, RULES, enforce, publish
+from tests.approvals.policies.test_circumstances import ASKS
 from tests.toolbox import refund
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +106,21 @@ def test_what_if_judges_what_somebody_makes_up(page: Any, payer: Agent) -> None:
     assert "lets it through" in let
     assert "This is not JSON" in page("what-if/", **given, arguments="{order")
     assert not PolicySet.objects.filter(state="log_only").exists()
+
+
+def test_what_if_supposes_the_circumstances_that_rules_speak_of(page: Any, payer: Agent) -> None:
+    enforce(RULES + ASKS)
+    given = {"agent": "payer", "tool": "test.note", "confidence": "0.9", "arguments": '{"text": "x"}'}
+    for fact, word in (
+        ({}, "lets it through"),
+        ({"conflicting_results": "yes"}, "contradiction"),
+        ({"conflicting_results": "no"}, "lets it through"),
+        ({"abnormal_latency": "yes"}, "slow"),
+        ({"customer_segment": "gold"}, "refuses it: gold"),
+        ({"abnormal_latency": "yes", "environment": "sandbox"}, "lets it through"),
+    ):
+        assert word in page("what-if/", **given, **fact).partition("Policies Policy ")[2].partition("Zone")[0], fact
+    assert "Zone yellow" in page("what-if/", **given)
 
 
 def test_what_if_begins_with_the_arguments_that_a_tool_requires(client: Client, olga: User, payer: Agent) -> None:
