@@ -2,7 +2,8 @@
 
 `conflicting_results`: the same read with the same arguments gave different results in this run. `abnormal_latency`: a
 step of this run took longer than 99 % of its agent's steps in the last day; unknown while there are too few of them.
-`customer_segment`: what the run's input says under that name.
+`customer_segment`: what the run's input says under that name. `frozen`: that people have frozen the agent, which stops
+its next step by itself, and here the one that is judged or about to happen.
 """
 
 from dataclasses import replace
@@ -15,11 +16,11 @@ from django.db.models import F, Max
 from django.utils import timezone
 
 from agents.contracts import Action, Json
-from agents.models import RUN_BOUNDS, AgentMinute, Run, Step
+from agents.models import RUN_BOUNDS, Agent, AgentMinute, Run, Step
 from approvals.policies import rules
 from approvals.policies.engine import PolicyEngine
 
-NAMES = ("conflicting_results", "abnormal_latency", "customer_segment")
+NAMES = ("conflicting_results", "abnormal_latency", "customer_segment", "frozen")
 ENOUGH, SHARE, LATELY = 100, 0.99, timedelta(hours=24)
 REMEMBERED_S = 60
 
@@ -62,6 +63,8 @@ def _found(action: Action, missing: set[str]) -> Json:
     if "customer_segment" in missing:
         given = Run.objects.filter(pk=action.run_id).values_list("input__customer_segment", flat=True).first()
         found["customer_segment"] = given if isinstance(given, str) else None
+    if "frozen" in missing:
+        found["frozen"] = action.agent_id in _frozen(int(timezone.now().timestamp()))
     return found
 
 
@@ -79,6 +82,12 @@ def _is_slow(action: Action) -> bool | None:
     before = Step.objects.filter(run_id=action.run_id, seq__lt=action.seq, finished_at__isnull=False)
     slowest = before.aggregate(took=Max(F("finished_at") - F("started_at")))["took"]
     return slowest is not None and slowest.total_seconds() > usual
+
+
+@lru_cache(maxsize=1)
+def _frozen(second: int) -> frozenset[UUID]:
+    """The agents that people have frozen. Asked once a second: this stands before every act."""
+    return frozenset(Agent.objects.filter(frozen_at__isnull=False).values_list("pk", flat=True))
 
 
 @lru_cache(maxsize=256)

@@ -194,4 +194,5 @@ def as_action(step: Step, arguments: Json | None = None, context: Json | None = 
 
 
 def _facts(bundle: Mapping[str, Any]) -> Json:
-    return {"data_class": bundle["data_class"]} if bundle.get("data_class") else {}
+    frozen = {"frozen": False}  # a frozen agent takes no step
+    return frozen | ({"data_class": bundle["data_class"]} if bundle.get("data_class") else {})

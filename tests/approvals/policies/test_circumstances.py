@@ -8,8 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from agents import errors
 from agents.contracts import Action, Stance
-from agents.models import RUN_BOUNDS, AgentMinute, Run, StepPayload
+from agents.models import RUN_BOUNDS, Agent, AgentMinute, Run, StepPayload
 from approvals.policies import circumstances
 from approvals.policies.gate import PolicyGate
 from tests import factories
@@ -41,7 +42,7 @@ def _read(run: Run, order: str, status: str, **fields: Any) -> None:
 
 
 def test_nothing_is_looked_up_that_no_rule_asks_for(note: Action) -> None:
-    enforce()
+    enforce(RULES.replace("principal.frozen", "false"))
     PolicyGate().ask(note)
     with CaptureQueriesContext(connection) as asked:
         assert PolicyGate().ask(note).stance == Stance.ALLOW
@@ -85,5 +86,21 @@ def test_the_segment_of_a_customer_is_what_the_run_was_given(run: Run, note: Act
 
 
 def test_a_set_knows_what_its_rules_ask_for() -> None:
-    assert circumstances.wanted(rulebook.engine()) == ()
+    assert circumstances.wanted(rulebook.engine()) == ("frozen",)
+    assert circumstances.wanted(rulebook.engine('@id("all") permit(principal, action, resource);')) == ()
     assert circumstances.wanted(rulebook.engine(RULES + ASKS)) == circumstances.NAMES
+
+
+def test_an_agent_that_people_have_frozen_is_frozen_before_an_act_and_when_it_is_to_happen(note: Action) -> None:
+    enforce()
+    PolicyGate().admit(note)
+    assert PolicyGate().ask(note).stance == Stance.ALLOW
+    Agent.objects.filter(pk=note.agent_id).update(frozen_at=timezone.now())
+    circumstances._frozen.cache_clear()
+    refused = PolicyGate().ask(note)
+    assert (refused.stance, refused.detail["rule"]) == (Stance.DENY, "forbid-frozen")
+    with pytest.raises(errors.Forbidden, match="forbid-frozen"):
+        PolicyGate().admit(note)
+    Agent.objects.filter(pk=note.agent_id).update(frozen_at=None)
+    circumstances._frozen.cache_clear()
+    assert PolicyGate().ask(note).stance == Stance.ALLOW
