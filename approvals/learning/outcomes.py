@@ -22,9 +22,10 @@ def taken_back(of: str = "") -> Exists:
 
 
 def judged(found: ApprovalQuerySet) -> ApprovalQuerySet:
-    """Those of them that say whether an agent was right, with `is_taken_back`; which then lies in `RIGHTLY`."""
+    """Those of them that say whether an agent was right, with `is_taken_back`; which then lies in `RIGHTLY`. Of a
+    sample nothing is bound, so that a comparison with a part of it would be neither true nor false."""
     about_acts = found.filter(state__in=Approval.DECIDED, kind__in=JUDGING, tier__lt=MANUAL, plant=None)
-    plain = about_acts.exclude(bound__kind="model").exclude(bound__has_key="compensates")
+    plain = about_acts.exclude(bound__contains={"kind": "model"}).exclude(bound__has_key="compensates")
     counted: ApprovalQuerySet = plain.annotate(is_taken_back=taken_back())
     return counted
 

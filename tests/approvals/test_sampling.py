@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from agents import errors
 from agents.models import AuditEntry, Run, Step, StepPayload, Team, User
 from approvals.decisions import decide
+from approvals.learning import evidence
 from approvals.models import Approval
 from approvals.sampling import coverage, drawing, strata
 from approvals.sampling.models import SampleCount
@@ -118,6 +119,8 @@ def test_the_judgement_wakes_nobody_and_counts(run: Run, rhea: User) -> None:
     (found,) = coverage.of(rhea)
     assert (found.seen, found.taken, found.right, found.wrong, found.waiting) == (2, 2, 1, 1, 0)
     assert found.looked_at == 1
+    seen = evidence.of(run.agent, "test.mail", tier=2, since=evidence.EVER)
+    assert (seen.judged.right, seen.judged.of) == (1, 2), "samples are what speaks for a milder tier"
 
 
 @pytest.mark.django_db(transaction=True)
