@@ -28,13 +28,17 @@ WITHIN = timedelta(days=1)
 """How soon somebody should have looked: the act has happened, nothing waits for it."""
 
 DONE = """
--- Acts that an agent did alone at tier 2. What was recorded elsewhere, simulated, or takes an act back is no sample.
-SELECT s.run_id, s.seq, s.agent_id, s.name, s.says, s.confidence, s.confidence_source, s.finished_at, r.release_id,
-    r.team_id
+-- Acts that an agent did alone at tier 2, or at the tier 1 that it has earned, which it must go on deserving. What was
+-- recorded elsewhere, simulated, or takes an act back is no sample.
+SELECT s.run_id, s.seq, s.agent_id, s.name, s.says, s.confidence, s.confidence_source, s.finished_at, s.tier,
+    r.release_id, r.team_id
 FROM agents_step s JOIN agents_run r ON r.id = s.run_id
-WHERE s.xid >= %(from)s AND s.xid < %(to)s AND s.state = 'done' AND s.tier = %(tier)s AND s.writes
+WHERE s.xid >= %(from)s AND s.xid < %(to)s AND s.state = 'done' AND s.writes
   AND s.compensates IS NULL AND NOT s.simulated AND s.kind = 'tool' AND s.answer IS NULL
   AND NOT r.input ? 'recording'
+  AND (s.tier = %(alone)s OR s.tier = %(earned)s AND EXISTS (
+    SELECT FROM agents_autonomy a
+    WHERE a.agent_id = s.agent_id AND a.tool = s.name AND a.tier = s.tier AND a.ended_at IS NULL))
 ORDER BY s.xid, s.run_id, s.seq
 """
 
@@ -54,7 +58,7 @@ def draw(chance: Callable[[], float] = _chance) -> int:
         if is_new:  # what was done before anybody sampled stays as it is
             return 0
         cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-        span = {"from": mark.xid, "to": cursor.fetchone()[0], "tier": int(Tier.SUPERVISED)}
+        span = {"from": mark.xid, "to": cursor.fetchone()[0], "alone": int(Tier.SUPERVISED), "earned": int(Tier.AUTO)}
         cursor.execute(DONE, span)
         columns = [column.name for column in cursor.description]
         acts = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
@@ -122,7 +126,7 @@ def _question(act: dict[str, Any], given: Json | None, percent: int, due_at: dat
         team_id=act["team_id"],
         kind=Approval.Kind.SAMPLE,
         executed=Approval.Executed.EXECUTED,
-        tier=int(Tier.SUPERVISED),
+        tier=act["tier"],
         tool=act["name"],
         says=act["says"],
         arguments=(given or {}).get("arguments") or {},

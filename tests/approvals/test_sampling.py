@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from uuid_utils.compat import uuid7
 
 from agents import errors
-from agents.models import AuditEntry, Run, Step, StepPayload, Team, User
+from agents.models import AuditEntry, Autonomy, Run, Step, StepPayload, Team, User
 from approvals.decisions import decide
 from approvals.learning import evidence
 from approvals.models import Approval
@@ -100,6 +100,24 @@ def test_a_share_of_what_was_done_alone_is_asked_about_once(run: Run, rhea: User
         "Write to Lindenhof",
         {"to": "Lindenhof"},
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_has_earned_tier_1_is_still_looked_at_until_it_is_lost(run: Run, governor: User, rhea: User) -> None:
+    earned = Autonomy.objects.create(
+        agent=run.agent, tool="test.mail", was=2, tier=1, granted_by=governor, reason="Shown.", request_id=uuid7()
+    )
+    act(run, tier=1)
+    act(run, tier=1, name="test.gift")
+    assert drawing.draw(always) == 1, "what its release lets it do at tier 1 is no sample"
+    asked = Approval.objects.get(kind="sample")
+    assert (asked.tool, asked.tier) == ("test.mail", 1), "as it was done"
+    decide(asked, answer="reject", reason="Too curt.", by=rhea, request_id=uuid7())
+    seen = evidence.of(run.agent, "test.mail", tier=1, since=earned.granted_at)
+    assert (seen.judged.right, seen.judged.of) == (0, 1), "which is how drift is seen at this tier"
+    Autonomy.objects.filter(pk=earned.pk).update(ended_at=timezone.now())
+    act(run, tier=1)
+    assert drawing.draw(always) == 0
 
 
 @pytest.mark.django_db(transaction=True)
