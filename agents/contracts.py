@@ -199,9 +199,9 @@ class Program(Protocol):
 class Answer:
     """What a person said about a held or doubted step.
 
-    kind: approved | edited | rejected | asked (`reason` is a question to the agent) | expired | outcome (a person did
-    it; `outcome` is the result) | absent (in doubt: it did not happen, do it now) | delegated (a run that this one
-    started has ended).
+    kind: approved | edited | rejected | asked (`reason` is a question to the agent) | expired | lapsed (nobody
+    answered, and the owner of a tool elsewhere lets its agent go on then) | outcome (a person did it; `outcome` is the
+    result) | absent (in doubt: it did not happen, do it now) | delegated (a run that this one started has ended).
     """
 
     kind: str

@@ -108,25 +108,18 @@ def let_through(run: Run, seq: int, arguments: Json) -> None:
 
 
 def heed(run: Run, seq: int, answer: Answer) -> None:
-    """What a person answered about a held call: what was allowed waits for its agent to come back, the rest is closed.
-    Call under the run's lock, with the answer stored."""
+    """What came of the question about a held call: what was allowed waits for its agent to come back, and so does what
+    may go on unanswered; the rest is closed. Call under the run's lock, with the answer stored."""
     if answer.kind == "outcome":
         StepPayload.objects.filter(run=run, seq=seq).update(output=hotpath.plain(answer.outcome))
         _close(run, seq, Step.State.DONE, gate_reason=f"Done by {answer.by_name}. {answer.reason}".strip())
     elif answer.kind == "asked":
         refuse(run, seq, "asked", f"{answer.by_name} asks: {answer.reason}")
     elif answer.kind == "expired":
-        _let_lapse(run, seq, answer.reason)
-    elif answer.kind not in {"approved", "edited"}:
+        refuse(run, seq, "expired", answer.reason)
+    elif answer.kind not in {"approved", "edited", "lapsed"}:
         refuse(run, seq, answer.kind, f"{answer.kind.capitalize()} by {answer.by_name}: {answer.reason}")
     attend(run)
-
-
-def _let_lapse(run: Run, seq: int, reason: str) -> None:
-    """Nobody answered: that is no, unless the owner of the tool lets its agent go on then."""
-    tool = _held(run).values_list("name", flat=True).get(seq=seq)
-    if not fails_open(run, tool):
-        refuse(run, seq, "expired", reason)
 
 
 def refuse(run: Run, seq: int, kind: str, reason: str) -> None:

@@ -273,6 +273,8 @@ def decided(step: Step) -> str:
         verb |= {"absent": "Tried again as told", "rejected": "Decided"}
     said = verb.get(step.answer["kind"], str(step.answer["kind"]).capitalize())
     reason = f": “{short(step.answer['reason'], 160)}”" if step.answer.get("reason") else "."
+    if step.answer["kind"] == "lapsed":
+        return f"Nobody answered in time{reason}"
     return f"{said} by {step.answer.get('by_name') or 'somebody'}{reason}"
 
 

@@ -17,6 +17,7 @@ from approvals.escalation import pausing
 from approvals.escalation.clocks import Clock
 from approvals.escalation.ladder import Ladder, What
 from approvals.models import Approval, Escalation
+from approvals.outside import silence
 
 MOST = 200
 SILENT = "Nobody on the ladder answered in time, and the escalation policy rejects what nobody answers."
@@ -56,7 +57,7 @@ def _expire(keys: Sequence[UUID], why: str) -> int:
     rows = list(found.order_by("pk").select_for_update(of=("self",), skip_locked=True))
     over = [one for one in rows if (_is_climbed(one, at) if why == SILENT else _is_past(one, at))]
     places = {(one.run_id, one.seq): one for one in over}
-    answers = {place: _answer(one, why) for place, one in places.items() if one.is_waited_for}
+    answers = {place: _answer(one, why, at) for place, one in places.items() if one.is_waited_for}
     taken = (holds.answer_many(answers) if answers else set()) | (places.keys() - answers.keys())
     ended = [one for place, one in places.items() if place in taken]
     _close(ended, why, at)
@@ -75,8 +76,11 @@ def _is_climbed(one: Approval, at: datetime) -> bool:
     return one.stopped_at is None and What.EXPIRED in turn.happened
 
 
-def _answer(one: Approval, why: str) -> Answer:
-    return Answer(kind="expired", by_id=None, by_name="", reason=why, approval_id=one.pk)
+def _answer(one: Approval, why: str, at: datetime) -> Answer:
+    """No; but for a call from elsewhere that may go on unanswered, unless the ladder's end rejects it."""
+    is_no = why == SILENT or bool(silence.objection(one)) or (one.ladder is not None and _is_climbed(one, at))
+    kind = "expired" if is_no else silence.LAPSED
+    return Answer(kind=kind, by_id=None, by_name="", reason=why, approval_id=one.pk)
 
 
 def _close(ended: Sequence[Approval], why: str, at: datetime) -> None:

@@ -19,7 +19,7 @@ from agents.runs import elsewhere, gates
 from approvals import asking, integrity
 from approvals.escalation import expiring
 from approvals.models import Approval
-from approvals.outside import rulings, sessions
+from approvals.outside import rulings, sessions, silence
 from approvals.outside.calls import Call, Considered, consider
 from approvals.outside.models import OutsideCall
 from approvals.outside.rulings import ALLOW, DENY, HOLD, Ruling
@@ -136,7 +136,8 @@ def _used(run: Run, approval: Approval, considered: Considered, ruling: Ruling) 
     why_not = sessions.steered(run, run.agent)
     verdict = Verdict(Stance.DENY, "steering", why_not) if why_not else _verdict(considered)
     if verdict.stance != Stance.DENY:
-        verdict = _matches(approval, action) if approval.state == Approval.State.EXPIRED else _admitted(action)
+        is_lapsed = approval.state == Approval.State.EXPIRED
+        verdict = _matches(approval, action, verdict) if is_lapsed else _admitted(action)
     if verdict.stance == Stance.DENY:
         return Ruling(DENY, verdict.reason, verdict.gate, approval)
     if approval.state == Approval.State.EXPIRED:
@@ -148,12 +149,15 @@ def _used(run: Run, approval: Approval, considered: Considered, ruling: Ruling) 
     return ruling
 
 
-def _matches(approval: Approval, action: Action) -> Verdict:
-    """Nobody answered and the tool fails open: then too it is exactly what was asked, once."""
+def _matches(approval: Approval, action: Action, judged: Verdict) -> Verdict:
+    """Nobody answered and the tool fails open: then too it is exactly what was asked, once, and the gates as they judge
+    it now want no more than they did."""
     if approval.executed != Approval.Executed.NOT_YET:
         return Verdict(Stance.DENY, "approval", "This was let through already; one question is for one act.")
     if approval.digest != integrity.digest(integrity.bound(action), action.arguments):
         return Verdict(Stance.DENY, "approval", "This is not what was asked.")
+    if why_not := silence.objection_of_gates(judged, action):
+        return Verdict(Stance.DENY, "approval", f"{rulings.UNANSWERED}, and {why_not}.")
     return Verdict(Stance.ALLOW)
 
 

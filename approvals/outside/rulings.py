@@ -5,8 +5,8 @@ from typing import Any
 
 from agents.contracts import Json
 from agents.models import AuditEntry
-from agents.runs import elsewhere
 from approvals.models import Approval, Decision
+from approvals.outside import silence
 from approvals.outside.models import OutsideCall
 
 ALLOW, HOLD, DENY = OutsideCall.Verdict.ALLOW, OutsideCall.Verdict.HOLD, OutsideCall.Verdict.DENY
@@ -50,12 +50,14 @@ def still_held(approval: Approval) -> Ruling:
 
 def _unanswered(approval: Approval) -> Ruling:
     """What silence means: no, unless the owner of the tool chose otherwise. Nobody has approved it either way."""
-    if elsewhere.fails_open(approval.run, approval.tool):
-        if approval.executed != Approval.Executed.NOT_YET:
-            return Ruling(DENY, USED, "approval", approval)
-        why = f"{UNANSWERED}; its owner lets it go on then. Nobody has approved it."
-        return Ruling(ALLOW, why, "fail_open", approval)
-    return Ruling(DENY, f"{UNANSWERED}, and silence is not consent.", "approval", approval)
+    if approval.executed != Approval.Executed.NOT_YET:
+        return Ruling(DENY, USED, "approval", approval)
+    if why_not := silence.objection_now(approval):
+        return Ruling(DENY, f"{UNANSWERED}, and {why_not}.", "approval", approval)
+    if approval.is_open:
+        return still_held(approval)  # until its lapse is kept: by the tick, or when its agent asks again
+    why = f"{UNANSWERED}; its owner lets it go on then. Nobody has approved it."
+    return Ruling(ALLOW, why, "fail_open", approval)
 
 
 def _decided(approval: Approval, decision: Decision) -> Ruling:
