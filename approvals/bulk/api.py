@@ -3,6 +3,7 @@
 from typing import Annotated, Self
 from uuid import UUID
 
+from django.utils import timezone
 from ninja import Field, Router
 from uuid_utils.compat import uuid7
 
@@ -77,10 +78,11 @@ class BulkIn(Body):
 
 @router.post("/bulk", response=BulkOut, operation_id="decide_approvals", summary="Give many approvals one answer")
 def decide_in_bulk(request: ActorRequest, body: BulkIn) -> BulkOut:
-    """Counted now; a few are decided before this answers, many by a worker."""
+    """Counted now, of what had been asked by then; a few are decided before this answers, many by a worker."""
+    now = timezone.now()
     filters = None if body.filter is None else Filters.of(body.filter.dict())
     job = jobs.start(
-        Choice(ids=body.ids, filters=filters, until=body.until),
+        Choice(ids=body.ids, filters=filters, until=body.until or now),
         answer=body.answer,
         code=body.code,
         reason=body.reason,

@@ -20,8 +20,9 @@ JUDGED = ("kind", "tier", "zone", "level", "votes_needed")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Ticked requests (`ids`) and groups (any member of each), or, with `filters`, all that match; of those only what
-    was asked `until` then: what came after somebody looked is not decided with what they saw."""
+    """Ticked requests (`ids`) and groups (any member of each), or, with `filters`, all that match; of groups and of
+    what matches only what was asked `until` then: what came after somebody looked is not decided with what they saw.
+    """
 
     ids: Sequence[UUID] = ()
     groups: Sequence[UUID] = ()
@@ -43,11 +44,15 @@ def select(choice: Choice, user: User) -> ApprovalQuerySet:
     seen = Approval.objects.visible_to(user)
     if choice.filters is not None:
         found = queue.select(user, replace(choice.filters, state="")).order_by()
-        return found.filter(requested_at__lte=choice.until) if choice.until else found
+        return found.filter(_asked(choice.until))
     chosen = Q(pk__in=choice.ids)
     for team_id, alike in seen.filter(pk__in=choice.groups).values_list("team_id", "alike"):
-        chosen |= Q(FIT, team_id=team_id, alike=alike)
+        chosen |= Q(FIT, _asked(choice.until), team_id=team_id, alike=alike)
     return seen.filter(chosen)
+
+
+def _asked(until: datetime | None) -> Q:
+    return Q(requested_at__lte=until) if until else Q()
 
 
 def members(leader: Approval, user: User) -> ApprovalQuerySet:
@@ -80,8 +85,12 @@ def outlook(choice: Choice, user: User) -> Outlook:
 
 
 def require_something(choice: Choice) -> None:
-    """Refuse a choice of nothing, and one of two kinds at once."""
+    """Refuse a choice of nothing, one of two kinds at once, and one that would take in what nobody has seen."""
     if choice.filters is None and not choice.ids and not choice.groups:
         raise errors.Invalid("Nothing is selected: name `ids`, or a `filter` that says which.", field="ids")
     if choice.filters is not None and (choice.ids or choice.groups):
         raise errors.Invalid("Name either `ids` or a `filter`, not both.", field="filter")
+    if choice.until is None and (choice.groups or choice.filters is not None):
+        raise errors.Invalid(
+            "Say `until` when you looked: what was asked after that is not decided with what you saw.", field="until"
+        )

@@ -1,5 +1,6 @@
 """The pages of bulk decisions: what is about to be decided, the post that asks for it, and the job with its summary."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from django.http import HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_naive
 from django.views.decorators.http import require_POST, require_safe
 
 from agents import errors
@@ -26,7 +28,7 @@ MOST_NAMED = 200
 def new(request: PersonRequest) -> HttpResponse:
     """What would be decided, counted at this moment, and why some of it is left out."""
     at = timezone.now()
-    choice = _choice(request.GET)
+    choice = replace(_choice(request.GET), until=at)
     outlook = choosing.outlook(choice, request.actor) if _names_something(choice) else None
     context = {"choice": choice, "outlook": outlook, "at": at, "chunk": jobs.CHUNK, "codes": Decision.Code.choices}
     return render(request, "approvals/bulk/new.html", context)
@@ -77,16 +79,16 @@ def job(request: PersonRequest, bulk_id: UUID) -> HttpResponse:
 
 
 def _choice(given: QueryDict) -> Choice:
-    """What a form chose: ticked rows and groups, or (`all`) everything that its filters match."""
-    if not given.get("all"):
-        return Choice(ids=_ids(given, "id"), groups=_ids(given, "group"))
+    """What a form chose: ticked rows and groups, or (`all`) everything that its filters match; asked `until` then."""
     until = given.get("until", "")
     try:
         moment = parse_datetime(until) if until else None
     except ValueError:
         moment = None
-    if until and moment is None:
+    if until and (moment is None or is_naive(moment)):
         raise errors.Invalid("`until` must be a time such as 2025-11-21T09:30:00Z.", field="until")
+    if not given.get("all"):
+        return Choice(ids=_ids(given, "id"), groups=_ids(given, "group"), until=moment)
     filters = Filters.of({**QueryDict(given.get("filter", "")).dict(), "state": ""})
     return Choice(filters=filters, until=moment)
 

@@ -107,7 +107,7 @@ def test_a_group_that_is_closed_by_now_leads_to_the_request_that_was_named(desk:
 # --- jobs ------------------------------------------------------------------------------------------------------------
 def test_a_group_is_decided_in_one_act_and_its_run_goes_on_once(rhea: User) -> None:
     group = alike(56)
-    job = begin(Choice(groups=[group[7].pk]), rhea)
+    job = begin(Choice(groups=[group[7].pk], until=timezone.now()), rhea)
     assert (job.state, job.total, job.decided, job.left) == ("done", 56, 56, 0)
     assert job.summary == "Approved 56 of 56."
     assert Run.objects.get(pk=group[0].run_id).state == Run.State.QUEUED
@@ -145,7 +145,18 @@ def test_all_that_match_is_what_was_there_when_somebody_looked(rhea: User, stran
     assert {one.code for one in Decision.objects.all()} == {"not_needed"}
     assert {one.state for one in Approval.objects.filter(pk__in=[one.pk for one in shown])} == {"rejected"}
     with pytest.raises(errors.Conflict, match="Nothing that you can see"):
-        begin(Choice(filters=Filters()), stranger)
+        begin(Choice(filters=Filters(), until=timezone.now()), stranger)
+
+
+def test_a_group_is_what_was_in_it_when_somebody_looked(rhea: User) -> None:
+    shown, at = alike(2), timezone.now()
+    (later,) = alike(1)
+    job = begin(Choice(groups=[shown[0].pk], until=at), rhea)
+    assert (job.total, job.decided) == (2, 2)
+    assert set(Approval.objects.filter(state="open")) == {later}
+    for unseen in (Choice(groups=[later.pk]), Choice(filters=Filters())):
+        with pytest.raises(errors.Invalid, match="`until`"):
+            begin(unseen, rhea)
 
 
 def test_a_job_that_is_killed_goes_on_where_it_stood(rhea: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,11 +244,16 @@ def test_the_pages_lead_from_the_queue_to_the_summary_without_script(desk: Clien
     inbox = text(desk.get("/approvals/"))
     assert "and 2 more alike" in inbox
     assert "Select every one of these" in inbox
-    shown = text(desk.get(reverse("approvals:bulk-new"), {"group": group[0].pk, "id": red.pk}))
+    counted = desk.get(reverse("approvals:bulk-new"), {"group": group[0].pk, "id": red.pk})
+    shown, until = text(counted), counted.context["at"].isoformat()
+    assert f'name="until" value="{until}"' in shown
+    alike(1)  # comes after the page was made: it is not decided with those that it showed
     assert "3 requests together" in shown
     assert "1 × It is in the red zone" in shown
     form = {"answer": "approve", "reason": "Fine.", "request_id": uuid7()}
-    made = desk.post(reverse("approvals:bulk-create"), {**form, "group": group[0].pk, "id": red.pk})
+    chosen = {**form, "group": group[0].pk, "id": red.pk}
+    assert desk.post(reverse("approvals:bulk-create"), chosen).status_code == 422
+    made = desk.post(reverse("approvals:bulk-create"), {**chosen, "until": until})
     job = BulkDecision.objects.get()
     assert made.url == f"/approvals/bulk/{job.pk}/"
     summary = text(desk.get(made.url))

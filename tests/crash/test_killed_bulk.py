@@ -65,7 +65,7 @@ def test_a_worker_killed_amid_a_bulk_decision_leaves_none_undecided_and_decides_
 
 def ask_for_all(by: User) -> BulkDecision:
     """One answer to everything that waits: more than one chunk of it, so a worker's work."""
-    everything = Choice(filters=Filters())
+    everything = Choice(filters=Filters(), until=timezone.now())
     return jobs.start(everything, answer="approve", reason="The month's bills.", by=by, request_id=uuid7())
 
 

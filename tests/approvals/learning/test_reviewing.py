@@ -101,7 +101,7 @@ def test_decided_with_what_it_is_like_it_is_missed_or_says_nothing_and_left_out_
     plant = planted(approval, governor)
     group = choosing.members(approval, rhea)
     assert {one.pk for one in group} == {approval.pk, plant.approval_id}, "nothing sets it apart"
-    chosen = Choice(ids=[plant.approval_id]) if alone else Choice(groups=[approval.pk])
+    chosen = Choice(ids=[plant.approval_id]) if alone else Choice(groups=[approval.pk], until=timezone.now())
     job = jobs.start(chosen, answer=answer, reason="Looked through.", by=rhea, request_id=uuid7())
     plant.refresh_from_db()
     assert (plant.caught, plant.revealed_at is not None) == (caught, True)
