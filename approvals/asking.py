@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.audit import log as audit
-from agents.contracts import Action, Stance, Verdict
+from agents.contracts import Action, Verdict
 from agents.tools.people import ASK_PERSON
 from approvals import integrity, signals, terms
 from approvals.escalation import opening
@@ -27,9 +27,11 @@ def open_approval(action: Action, verdict: Verdict) -> Approval:
 
 
 def open_doubt(action: Action, reason: str = "") -> Approval:
-    """Ask a person whether an act happened; of one that was to be taken back, how it goes on, for that `reason`."""
+    """Ask a person whether an act happened; of one that was to be taken back, how it goes on, for that `reason`. To do
+    it again takes what it took to let it through."""
     why = DOUBT if action.compensates is None else f"Not taken back: {reason}"
-    return _open(action, Approval.Kind.IN_DOUBT, terms.of(Verdict(Stance.HOLD, "engine", why)))
+    asked = Approval.objects.of_step(action.run_id, action.seq).filter(state__in=Approval.ALLOWING)
+    return _open(action, Approval.Kind.IN_DOUBT, terms.again(why, asked.first()))
 
 
 def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:

@@ -1,12 +1,12 @@
 """What it takes to let an action through, out of what the gates said: the strictest of each demand."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from django.conf import settings
 
-from agents.contracts import Json, Verdict
+from agents.contracts import Json, Stance, Verdict
 from approvals.models import SLO, Approval
 
 LEVELS = range(1, 5)
@@ -41,6 +41,15 @@ def of(verdict: Verdict) -> Terms:
             default=timedelta(hours=settings.APPROVAL_HOURS),
         ),
     )
+
+
+def again(reason: str, allowed: Approval | None) -> Terms:
+    """What it takes to say how an act in doubt goes on: as much as it took to let it through, which `allowed` says."""
+    asked = of(Verdict(Stance.HOLD, "engine", reason))
+    if allowed is None:
+        return asked
+    zone = Approval.Zone(allowed.zone)
+    return replace(asked, level=allowed.level, votes=allowed.votes_needed, zone=zone)
 
 
 def _reason(part: Verdict) -> dict[str, str]:

@@ -21,6 +21,9 @@ GIVEN = Prefetch("decisions", Decision.objects.select_related("by").order_by("at
 VOTES = frozenset({Decision.Answer.APPROVE, Decision.Answer.EDIT})
 """The answers that let an act through. Any other is what a person found or forbids, and counts alone."""
 
+COUNTED = VOTES | {Decision.Answer.ABSENT}
+"""The answers that take as many people as the act: to do again what was in doubt is to let it through, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
@@ -45,7 +48,7 @@ class Ballot:
 
 def ballot(approval: Approval, decisions: Sequence[Decision] | None = None) -> Ballot:
     """The round that is on. Asks for its decisions, in their order, only where it takes more than one vote."""
-    votes = [vote for vote in _known(approval, decisions) if vote.answer in VOTES]
+    votes = [vote for vote in _known(approval, decisions) if vote.answer in COUNTED]
     number = max((vote.round for vote in votes), default=1)
     given = [vote for vote in votes if vote.round == number]
     arguments = given[0].arguments if given else None
@@ -70,7 +73,7 @@ def is_last(decision: Decision) -> bool:
     """Whether an answer that is not stored yet settles its question."""
     current = ballot(decision.approval)
     counted = len(current.given) if current.round == decision.round else 0
-    return decision.answer not in VOTES or counted + 1 >= current.needed
+    return decision.answer not in COUNTED or counted + 1 >= current.needed
 
 
 def refusal(by: User, approval: Approval) -> str:

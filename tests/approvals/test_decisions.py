@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.db.utils import ProgrammingError
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents import errors, signals
@@ -13,6 +14,7 @@ from agents.models import AuditEntry, Run, Step, Team, User
 from agents.people import accounts
 from approvals.gates import TierGate
 from approvals.models import Approval, Decision
+from approvals.policies import granted
 from approvals.signals import approvals_closed
 from tests import factories
 from tests.approvals import questions
@@ -107,6 +109,29 @@ def test_what_did_not_happen_may_be_done_again_exactly_as_it_was_edited(rhea: Us
     admitted(doubt)
     signals.act_performed.send(Step, run_id=run.pk, seq=doubt.seq, state="done")
     assert set(Approval.objects.values_list("executed", flat=True)) == {"executed"}
+
+
+def test_to_do_again_what_was_in_doubt_takes_what_it_took_to_let_it_through(rhea: User, team: Team) -> None:
+    teo = factories.person("teo", "reviewer", of=team)
+    run = questions.run()
+    first = questions.held(run)
+    Approval.objects.update(votes_needed=2, zone="red")
+    questions.settle(first, by=rhea)
+    questions.settle(first, by=teo)
+    Approval.objects.update(level=3, expires_at=timezone.now())
+    Step.objects.filter(run=run).update(state="in_doubt", answer=None)
+    with transaction.atomic():
+        signals.step_doubted.send(Step, action=questions.action(run))
+    doubt = questions.latest(questions.action(run))
+    assert (doubt.kind, doubt.level, doubt.votes_needed, doubt.zone) == ("in_doubt", 3, 2, "red")
+    Approval.objects.filter(pk=doubt.pk).update(level=1)  # so that nobody needs a browser here
+    questions.settle(doubt, by=rhea, answer="absent")
+    doubt.refresh_from_db()
+    assert (doubt.is_open, questions.step_of(doubt).answer) == (True, None), "one of two"
+    assert granted.of(questions.action(run)) is None, "what has expired grants nothing"
+    questions.settle(doubt, by=teo, answer="absent")
+    assert granted.of(questions.action(run)) == granted.Granted(level=1, votes=2)
+    admitted(doubt)
 
 
 # --- late, double, crossed ------------------------------------------------------------------------------------------
