@@ -145,7 +145,7 @@ def _decide(asked: Mapping[UUID, UUID], given: Given) -> list[Decision | errors.
         request_id = asked[approval.pk]
         try:
             if request_id in earlier:
-                made[approval.pk] = _same(earlier[request_id], approval, given.by)
+                made[approval.pk] = _same(earlier[request_id], approval, given)
                 continue
             duties.require(given.by, approval)
             fresh.append(_judged(approval, given, request_id, at))
@@ -198,11 +198,28 @@ def _outcome(approval: Approval, given: Given) -> Any:
     return replying.reply(given.outcome) if approval.kind == Approval.Kind.QUESTION else given.outcome
 
 
-def _same(earlier: Decision, approval: Approval, by: User) -> Decision:
-    if (earlier.approval_id, earlier.by_id) != (approval.pk, by.pk):
-        duties.require(by, approval)
+def _same(earlier: Decision, approval: Approval, given: Given) -> Decision:
+    """The decision that this request made before; refused where it is another one that comes under its id."""
+    if (earlier.approval_id, earlier.by_id) != (approval.pk, given.by.pk):
+        duties.require(given.by, approval)
         raise errors.Conflict("This request id was used for another decision; make a new one.", field="request_id")
+    if (earlier.answer, earlier.code) != (given.answer, given.code) or not _is_same_edit(earlier, approval, given):
+        raise errors.Conflict(
+            f"This request id was used before, with another answer, which counts: {earlier.past.lower()}. For this one "
+            "make a new request id.",
+            field="request_id",
+        )
     return earlier
+
+
+def _is_same_edit(earlier: Decision, approval: Approval, given: Given) -> bool:
+    """Whether it carries the same arguments; of what is closed meanwhile they come as they were sent."""
+    if earlier.answer != Decision.Answer.EDIT:
+        return True
+    return given.arguments is not None and earlier.arguments in (
+        given.arguments,
+        editing.read(approval, given.arguments),
+    )
 
 
 def _require_open(approval: Approval) -> None:

@@ -34,6 +34,19 @@ def checked(approval: Approval, arguments: Json | None) -> tuple[Json, Json | No
     return given, integrity.bound(edited) if spec.preconditions else None
 
 
+def read(approval: Approval, arguments: Json) -> Json | None:
+    """Arguments as their tool reads them, filled in and normalised, without asking any gate; None where they do not
+    fit it."""
+    spec = tool_of(approval)
+    if spec is None or isinstance(spec, OutsideTool):
+        return arguments
+    try:
+        found: Json = invocation.validate(spec, arguments)
+    except errors.Invalid:
+        return None
+    return found
+
+
 def _elsewhere(approval: Approval, spec: OutsideTool, arguments: Json) -> Json:
     """Of a call from elsewhere: nothing is filled in that its agent does not know of."""
     if wrong := checking.problems(spec, arguments):

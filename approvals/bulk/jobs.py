@@ -40,10 +40,10 @@ def start(choice: Choice, *, answer: str, reason: str, by: User, request_id: UUI
     _require_role(by, request_id)
     choosing.require_something(choice)
     chosen, reason = _checked(answer, code, reason.strip()), reason.strip()
+    job = BulkDecision(by=by, answer=chosen, code=code, reason=reason, chosen=choice.words, request_id=request_id)
     with transaction.atomic():
         if earlier := BulkDecision.objects.filter(request_id=request_id).first():
-            return _same(earlier, by)
-        job = BulkDecision(by=by, answer=chosen, code=code, reason=reason, chosen=choice.words, request_id=request_id)
+            return _same(earlier, job, choice)
         _fill(job, choice)
         detail: dict[str, Any] = {"answer": chosen, "chosen": job.chosen, "total": job.total}
         audit.record("approval.bulk_asked", about=job, by=by, reason=reason, request_id=request_id, **detail)
@@ -94,9 +94,19 @@ def _require_bearable(number: int) -> None:
         raise errors.Invalid(f"More than {MOST:,} match; narrow the filter, or do it in parts.", field="filter")
 
 
-def _same(earlier: BulkDecision, by: User) -> BulkDecision:
-    if earlier.by_id != by.pk:
+def _same(earlier: BulkDecision, asked: BulkDecision, choice: Choice) -> BulkDecision:
+    """The job that this request made before; refused where it is another one that comes under its id."""
+    if earlier.by_id != asked.by_id:
         raise errors.Conflict("This request id was used for another job; make a new one.", field="request_id")
+    is_same = all(getattr(earlier, name) == getattr(asked, name) for name in ("answer", "code", "chosen"))
+    if is_same and choice.ids and not choice.groups:
+        is_same = not earlier.items.exclude(approval__in=choice.ids).exists()
+    if not is_same:
+        raise errors.Conflict(
+            f"This request id was used before, to {earlier.answer} {earlier.chosen}, which counts. For this make a new "
+            "request id.",
+            field="request_id",
+        )
     return earlier
 
 

@@ -198,6 +198,14 @@ def test_asking_twice_is_one_job(rhea: User, team: Team) -> None:
     assert (BulkDecision.objects.count(), Decision.objects.count()) == (1, 3)
     with pytest.raises(errors.Conflict):
         begin(of(group), factories.person("teo", "reviewer", of=team), request_id=key)
+    others = alike(3)
+    for choice, given in (
+        (of(group), {"answer": "reject"}),
+        (of(group[:2]), {}),
+        (of(others), {}),
+    ):
+        with pytest.raises(errors.Conflict, match="used before, to approve 3 selected, which counts"):
+            begin(choice, rhea, request_id=key, **given)
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,27 @@ def test_the_same_request_twice_is_one_decision(approval: Approval, rhea: User) 
     first = questions.settle(approval, by=rhea, request_id=key)
     assert questions.settle(approval, by=rhea, request_id=key) == first
     assert AuditEntry.objects.filter(verb="approval.decided").count() == 1
+    with pytest.raises(errors.Conflict, match="with another answer, which counts: approved"):
+        questions.settle(approval, by=rhea, answer="reject", request_id=key)
+
+
+def test_the_same_edit_twice_is_one_decision_and_another_edit_is_not(approval: Approval, rhea: User) -> None:
+    edit: dict[str, Any] = {"by": rhea, "answer": "edit", "request_id": uuid7()}
+    first = questions.settle(approval, arguments={"order": "4711", "amount": "92.00"}, **edit)
+    assert questions.settle(approval, arguments={"order": "4711", "amount": "92.00"}, **edit) == first
+    late = Approval.objects.get()
+    assert questions.settle(late, arguments={"order": "4711", "amount": "92.00"}, **edit) == first
+    for asked, other in ((approval, {"order": "4711", "amount": "93.00"}), (late, {"order": 7})):
+        with pytest.raises(errors.Conflict, match="with another answer"):
+            questions.settle(asked, arguments=other, **edit)
+
+
+def test_the_same_request_with_another_code_is_told(approval: Approval, rhea: User) -> None:
+    rejected: dict[str, Any] = {"by": rhea, "answer": "reject", "request_id": uuid7()}
+    first = questions.settle(approval, code="not_needed", **rejected)
+    assert questions.settle(approval, code="not_needed", **rejected) == first
+    with pytest.raises(errors.Conflict, match="counts: rejected"):
+        questions.settle(approval, code="not_allowed", **rejected)
 
 
 def test_a_request_id_belongs_to_one_decision_of_one_person(approval: Approval, rhea: User) -> None:
