@@ -158,7 +158,7 @@ def _decide(asked: Mapping[UUID, UUID], given: Given) -> list[Decision | errors.
 def _lock(asked: Collection[UUID]) -> list[Approval]:
     """The approvals as they are now, kept so to the commit. Runs first: whoever locks both does it so."""
     holds.lock(set(Approval.objects.filter(pk__in=asked).values_list("run_id", flat=True)))
-    related = ("run__started_by", "agent__owner", "team", "claimed_by")
+    related = ("run__started_by", "agent__owner", "plant__by", "team", "claimed_by")
     rows = Approval.objects.select_for_update(of=("self",)).filter(pk__in=asked).select_related(*related)
     found = list(rows.order_by("pk"))
     duties.look_up_lines([approval.run for approval in found])

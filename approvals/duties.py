@@ -77,6 +77,9 @@ def _separation(by: User, approval: Approval) -> str:
         if (starter := run.started_by) and by.hands & starter.hands:
             what = "this run" if run.pk == approval.run_id else "the run that delegated this"
             return _same_hands(by, starter, f"started {what}")
+    plant = getattr(approval, "plant", None)
+    if plant and by.hands & plant.by.hands:  # planting began its run; nobody else learns more from this
+        return _same_hands(by, plant.by, "started this run")
     owner = approval.agent.owner
     if owner and by.hands & owner.hands:
         return _same_hands(by, owner, f"own{'s' * (by.pk != owner.pk)} {approval.agent.name}")

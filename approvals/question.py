@@ -170,7 +170,7 @@ def _written(value: Any) -> str:
 
 def whole(user: User) -> QuerySet[Approval]:
     """Approvals that this person can see, with everything a question shows."""
-    related = ("agent__owner", "run__started_by", "release", "team", "claimed_by", "acknowledged_by")
+    related = ("agent__owner", "run__started_by", "plant__by", "release", "team", "claimed_by", "acknowledged_by")
     found = Approval.objects.visible_to(user).select_related(*related)
     shown: QuerySet[Approval] = found.prefetch_related(voting.GIVEN)
     return shown

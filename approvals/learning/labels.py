@@ -119,7 +119,7 @@ def _label(decision: Decision, look: Look | None) -> Label:
         reviewer=decision.by.username,
         seconds=round(decision.seconds, 3),
         looked_s=round((decision.at - look.at).total_seconds(), 3) if look else None,
-        planted=hasattr(asked, "plant"),
+        planted=hasattr(asked, "plant") and asked.plant.revealed_at is not None,
     )
 
 

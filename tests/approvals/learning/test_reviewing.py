@@ -57,6 +57,19 @@ def test_a_planted_request_looks_like_any_other(approval: Approval, governor: Us
     assert AuditEntry.objects.filter(verb="approval.planted", by=governor).count() == 1
 
 
+def test_whoever_planted_it_does_not_decide_it_nor_does_a_label_give_it_away(
+    approval: Approval, rhea: User, team: Team
+) -> None:
+    ada = factories.person("ada", Role.ADMIN, of=team)
+    asked = planted(approval, ada).approval
+    with pytest.raises(errors.Forbidden, match="You started this run"):
+        questions.settle(asked, by=ada, answer="reject")
+    Approval.objects.filter(pk=asked.pk).update(votes_needed=2)
+    questions.settle(asked, by=rhea)
+    (label,) = labels.labelled(labels.decisions(None))
+    assert (label.planted, label.right) == (False, None), "it is still open"
+
+
 @pytest.mark.django_db(transaction=True)  # its driver sees only what is committed
 @pytest.mark.parametrize(("answer", "caught"), [("approve", False), ("reject", True), ("edit", True)])
 def test_answered_it_says_what_it_was_and_nothing_is_carried_out(
