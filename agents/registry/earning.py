@@ -13,6 +13,8 @@ from django.utils import timezone
 from agents import errors, signals
 from agents.audit import log as audit
 from agents.contracts import Risk
+from agents.people import factors, proving
+from agents.people.assurance import Door
 from agents.people.models import Permission, User
 from agents.registry import declarations, parameters
 from agents.registry.bundles import Json
@@ -20,6 +22,10 @@ from agents.registry.models import Agent, Autonomy
 
 MILDEST, STRICTEST = 1, 4
 REPLACED = "A milder one took its place."
+IN_BROWSER = (
+    "A person gives an agent more autonomy in the browser, with a second factor; a token may decline or take it away."
+)
+NO_FACTOR = "Giving an agent more autonomy takes a second factor, and you have none yet."
 
 
 def in_force(agent: Agent) -> QuerySet[Autonomy]:
@@ -70,9 +76,30 @@ def refusal(agent: Agent, by: User) -> str:
     return ""
 
 
+def needs_person(by: User) -> str:
+    """Why this account gives no agent more autonomy however it is asked; empty for a person with a second factor in the
+    browser. Who came through no door has the installation in hand anyway."""
+    if by.assurance.door == Door.TOKEN:
+        return IN_BROWSER
+    return NO_FACTOR if by.assurance.door == Door.BROWSER and not factors.kinds(by) else ""
+
+
+def require_person(agent: Agent, *, by: User, verb: str, request_id: UUID) -> None:
+    """Refuse tokens, and whoever has not shown a second factor just now. An attempt is kept."""
+    why = needs_person(by)
+    if not why and by.assurance.door == Door.BROWSER:
+        try:
+            proving.require_fresh(by, "Giving an agent more autonomy")
+        except errors.Forbidden as error:
+            why = error.message
+    if why:
+        audit.refuse(verb, about=agent, by=by, because=why, request_id=request_id)
+
+
 def grant(agent: Agent, *, tool: str, to: int, by: User, reason: str, request_id: UUID) -> Autonomy:
     """Let an agent use a tool at a milder tier from its next step on. The same request id is the same grant."""
     require_governance(agent, by=by, verb="autonomy.granted", request_id=request_id)
+    require_person(agent, by=by, verb="autonomy.granted", request_id=request_id)
     if not reason.strip():
         raise errors.Invalid("Say on what evidence; the next person will ask.", field="reason")
     return _grant(agent, tool, to, by=by, reason=reason.strip(), request_id=request_id)

@@ -79,6 +79,8 @@ def decide(proposal: Proposal, *, answer: str, by: User, reason: str, request_id
     if answer not in ANSWERS:
         raise errors.Invalid(f"`answer` is {answer!r}; it can be {' or '.join(ANSWERS)}.", field="answer")
     earning.require_governance(proposal.agent, by=by, verb=f"autonomy.{answer}", request_id=request_id)
+    if answer == RATIFY:
+        earning.require_person(proposal.agent, by=by, verb=f"autonomy.{answer}", request_id=request_id)
     if not reason.strip():
         raise errors.Invalid("Say why; the next person will ask.", field="reason")
     return _decide(proposal.pk, answer, by=by, reason=reason.strip(), request_id=request_id)

@@ -7,12 +7,14 @@ from uuid import UUID
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from agents.keyset import cut
 from agents.models import Agent, Autonomy, Permission
 from agents.pages import PersonRequest, reason_and_request_id
+from agents.people import proving
 from agents.registry import earning
 from approvals.learning import autonomy as autonomies
 from approvals.learning import criteria, evidence
@@ -67,6 +69,8 @@ def refusal(request: PersonRequest, proposal_id: UUID) -> HttpResponse:
 def _answered(request: PersonRequest, proposal_id: UUID, answer: str) -> HttpResponse:
     related = ("agent__team", "agent__owner", "agent__release")
     found = get_object_or_404(Proposal.objects.visible_to(request.actor).select_related(*related), pk=proposal_id)
+    if answer == autonomies.RATIFY and not earning.refusal(found.agent, request.actor):
+        proving.prove(request, request.actor)
     autonomies.decide(found, answer=answer, by=request.actor, **reason_and_request_id(request.POST))
     return redirect(_evidence_of(found.agent, found.tool))
 
@@ -107,6 +111,8 @@ def _evidence(request: PersonRequest, agent: Agent, tool: str) -> dict[str, Any]
         "earned": earned.filter(ended_at=None).first(),
         "lost": earned.filter(ended_at__isnull=False).order_by("-ended_at")[:HISTORY],
         "refusal": earning.refusal(agent, request.actor),
+        "lacks_factor": earning.needs_person(request.actor),
+        "proof": render_to_string("components/proof.html", {"proof": proving.wanted(request.actor)}, request),
         "may_demote": request.actor.may(Permission.STEER, agent.team_id),
         "drift": held.drift,
     }
