@@ -27,7 +27,7 @@ from agents.wire import (
     Words,
     one_of,
 )
-from approvals import voting
+from approvals import limits, voting
 from approvals.decisions import decide
 from approvals.escalation import reading
 from approvals.escalation.reading import Course
@@ -159,7 +159,7 @@ class DecisionIn(Body):
 
     answer: Answer
     code: Code | None = None
-    reason: str = ""
+    reason: limits.Reason = ""
     arguments: dict[str, Any] | None = None
     outcome: Any = None
     digest: str = ""

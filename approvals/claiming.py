@@ -13,7 +13,7 @@ from agents import errors
 from agents.audit import log as audit
 from agents.models import AuditEntry, User
 from agents.runs import holds
-from approvals import asking, duties, signals
+from approvals import asking, duties, limits, signals
 from approvals.models import Approval
 
 LASTS = timedelta(minutes=10)
@@ -24,6 +24,7 @@ ENDED_AT_ONCE = 500
 def claim(approval: Approval, *, by: User, reason: str = "") -> Approval:
     """Take a question, or go on holding it. One that somebody else holds is taken over with a `reason` only. Raises
     `Forbidden` where this person may not decide it, `Conflict` where it is closed or held."""
+    limits.require_short(reason)
     require(by, approval, "approval.claimed")
     with transaction.atomic():
         found = lock(approval)
@@ -40,6 +41,7 @@ def claim(approval: Approval, *, by: User, reason: str = "") -> Approval:
 
 def release(approval: Approval, *, by: User, reason: str = "") -> Approval:
     """Give a question back undecided. What nobody holds stays so; what somebody else holds is theirs to give back."""
+    limits.require_short(reason)
     if approval.claimed_by_id != by.pk:
         require(by, approval, "approval.released")
     with transaction.atomic():

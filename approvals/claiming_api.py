@@ -6,7 +6,7 @@ from ninja import Router
 from uuid_utils.compat import uuid7
 
 from agents.wire import ActorRequest, Body
-from approvals import claiming, delegating
+from approvals import claiming, delegating, limits
 from approvals.api import ApprovalOut, visible, whole
 
 router = Router(tags=["approvals"])
@@ -15,7 +15,7 @@ router = Router(tags=["approvals"])
 class ClaimIn(Body):
     """Why: needed to take over what somebody else holds."""
 
-    reason: str = ""
+    reason: limits.Reason = ""
 
 
 @router.post("/{approval_id}/claim", response=ApprovalOut, operation_id="claim_approval", summary="Claim an approval")
@@ -36,7 +36,7 @@ class DelegationIn(Body):
     """To whom, and what they should know."""
 
     to: str
-    note: str
+    note: limits.Reason
     request_id: UUID | None = None
 
 

@@ -15,7 +15,7 @@ from agents.audit import log as audit
 from agents.contracts import Answer, Json
 from agents.models import AuditEntry, User
 from agents.runs import holds
-from approvals import asking, claiming, duties, editing, integrity, replying, signals, voting
+from approvals import asking, claiming, duties, editing, integrity, limits, replying, signals, voting
 from approvals.bulk import fitness
 from approvals.models import Approval, Decision
 from approvals.run_grants import bounds, grants
@@ -70,6 +70,8 @@ def decide(
     it.
     """
     given = Given(by, answer, reason.strip(), code, arguments, outcome, digest, for_run)
+    limits.require_short(given.reason)
+    limits.require_small(outcome)
     try:
         given = _prepared(approval, given)
         with transaction.atomic(durable=True):

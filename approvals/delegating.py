@@ -15,7 +15,7 @@ from agents import errors
 from agents.audit import log as audit
 from agents.models import Permission, User
 from agents.people.models import GRANTS
-from approvals import asking, claiming, duties, signals
+from approvals import asking, claiming, duties, limits, signals
 from approvals.delegation_models import Delegation
 from approvals.models import Approval
 
@@ -32,6 +32,7 @@ def delegate(approval: Approval, *, to: User, note: str, by: User, request_id: U
     claiming.require(by, approval, "approval.delegated")
     if not note.strip():
         raise errors.Invalid("Say why you hand it over; whoever gets it reads this first.", field="note")
+    limits.require_short(note, "note")
     with transaction.atomic():
         found = claiming.lock(approval)
         if earlier := Delegation.objects.filter(request_id=request_id).first():

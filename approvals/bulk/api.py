@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 
 from agents import errors
 from agents.wire import ActorRequest, Body, GivenMoment, Moment, Out, Words, one_of
+from approvals import limits
 from approvals.bulk import jobs
 from approvals.bulk.choosing import Choice
 from approvals.bulk.models import BulkDecision, BulkItem
@@ -68,7 +69,7 @@ class BulkIn(Body):
     """One answer to the requests named by `ids` or matching `filter`."""
 
     answer: str
-    reason: str
+    reason: limits.Reason
     code: str = ""
     ids: list[UUID] = Field([], max_length=jobs.MOST)
     filter: FilterIn | None = None

@@ -20,7 +20,7 @@ from agents.audit import log as audit
 from agents.audit.log import Subject
 from agents.models import Permission, User
 from agents.runs import courier
-from approvals import decisions, signals, tasks
+from approvals import decisions, limits, signals, tasks
 from approvals.bulk import choosing
 from approvals.bulk.choosing import Choice
 from approvals.bulk.models import BulkDecision, BulkItem, BulkQuerySet
@@ -81,6 +81,7 @@ def _checked(answer: str, code: str, reason: str) -> Decision.Answer:
     chosen = Decision.Answer(answer)
     if not reason:
         raise errors.Invalid("Say why: it is kept with each of them.", field="reason")
+    limits.require_short(reason)
     if code and (chosen != Decision.Answer.REJECT or code not in Decision.Code.values):
         known = ", ".join(Decision.Code.values)
         raise errors.Invalid(f"`code` comes with reject and is one of {known}, not {code!r}.", field="code")

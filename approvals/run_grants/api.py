@@ -9,6 +9,7 @@ from ninja import Query, Router
 from agents import errors
 from agents.keyset import cut
 from agents.wire import ActorRequest, Body, Filters, Moment, Out, Page, UuidFilter, Words
+from approvals import limits
 from approvals.run_grants import grants
 from approvals.run_grants.models import RunGrant
 
@@ -52,7 +53,7 @@ class RunGrantFilters(Filters):
 class RevocationIn(Body):
     """Why."""
 
-    reason: str = ""
+    reason: limits.Reason = ""
 
 
 @router.get("", response=Page[RunGrantOut], operation_id="list_grants", summary="What may happen unasked in runs")

@@ -13,7 +13,7 @@ from agents import errors
 from agents.audit import log as audit
 from agents.contracts import Action, Json, Verdict
 from agents.models import AuditEntry, Permission, User
-from approvals import integrity, terms
+from approvals import integrity, limits, terms
 from approvals.models import Approval, Decision
 from approvals.run_grants import bounds
 from approvals.run_grants.models import RunGrant, RunGrantUse
@@ -85,6 +85,7 @@ def use(action: Action) -> bool:
 
 def revoke(grant: RunGrant, *, by: User, reason: str) -> RunGrant:
     """Ask about every act again; what has begun already goes on. Doing it twice is doing it once."""
+    limits.require_short(reason)
     may = by.may(Permission.DECIDE, grant.team_id) or by.may(Permission.STEER, grant.team_id)
     if not may:
         why = f"Revoking takes the role reviewer or operator in {grant.team}."
