@@ -3,9 +3,11 @@
 import time
 
 from allauth.mfa.totp.internal import auth
+from django.test import Client
+from django.utils import timezone
 
 from agents.models import User
-from agents.people import factors
+from agents.people import factors, proving
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
@@ -20,3 +22,14 @@ def app_of(user: User) -> int:
 def code(steps: int = 1, secret: str = SECRET) -> str:
     """What the app shows so many steps of 30 s from now; unless told otherwise the next one, which is taken too."""
     return auth.format_hotp_value(auth.hotp_value(secret, int(time.time()) // 30 + steps))
+
+
+def just_now(user: User) -> Client:
+    """A browser in which somebody is signed in and has shown their app a moment ago."""
+    app_of(user)
+    client = Client()
+    client.force_login(user)
+    session = client.session
+    session[proving.SHOWN_AT] = timezone.now().isoformat()
+    session.save()
+    return client
