@@ -60,8 +60,7 @@ SHARED = {
     *("api:list_policies", "api:publish_policies", "api:get_policies", "api:diff_policies", "api:preview_policies"),
     *("api:list_differences", "api:try_policies", "api:enforce_policies", "api:restore_policies"),
 }
-# What every change may need; a door takes what it knows.
-WORDS = {
+WORDS = {  # what every change may need; a door takes what it knows
     "reason": "To see what happens.",
     "answer": "approve",
     "objective": "Look at the ticket.",
@@ -79,7 +78,8 @@ WORDS = {
     "address": "night@example.com",
     "targets1": "role:reviewer",
     "open": "always",
-    **{"zone": "UTC", "until": "2999-01-01T00:00:00Z"},
+    "zone": "UTC",
+    "until": "2999-01-01T00:00:00Z",
 }
 BODIES = {  # the API refuses what it does not know, and says so before it looks for anything
     "api/v1/runs": {"agent": "till", "objective": "Look at the ticket."},
