@@ -67,9 +67,10 @@ def _require_fit(approval: Approval, to: User, by: User) -> None:
     claiming.require_free(by, approval)
     if to.pk == by.pk:
         raise errors.Conflict("It is with you already; choose somebody else.", field="to")
-    why = "only people decide" if to.kind != User.Kind.PERSON or not to.is_active else duties.refusal(to, approval)
-    if why:
-        raise errors.Conflict(f"{to.name} cannot decide it: {why}", field="to")
+    if to.kind != User.Kind.PERSON or not to.is_active:
+        raise errors.Conflict(f"{to.name} cannot decide it: only people who can sign in do.", field="to")
+    if why := duties.refusal_of_absent(to, approval):
+        raise errors.Conflict(f"{to.name} cannot decide it and would be told: “{why}”", field="to")
 
 
 def named(username: str) -> User:
@@ -85,7 +86,7 @@ def colleagues(approval: Approval, by: User) -> list[User]:
     where = Q(memberships__team=approval.team_id) | Q(memberships__team__isnull=True)
     people = User.objects.filter(where, is_active=True, kind=User.Kind.PERSON).exclude(pk=by.pk)
     may = people.filter(memberships__role__in=GRANTS[Permission.DECIDE]).distinct().order_by("name")
-    return [one for one in may[:MOST] if not duties.refusal(one, approval)]
+    return [one for one in may[:MOST] if not duties.refusal_of_absent(one, approval)]
 
 
 def last(approval: Approval) -> Delegation | None:

@@ -21,14 +21,13 @@ HIGHEST_OF_TOKENS = 1
 def refusal(by: User, approval: Approval) -> str:
     """Why this person may not decide, in a sentence; empty when they may, with a second factor shown where `proof`
     wants one. Needs run, starter, agent, owner and team."""
-    if by.speaks_for_agent:
-        return "An agent acts through this account; what agents may do, people decide."
-    if not by.may(Permission.DECIDE, approval.team_id):
-        return f"Deciding takes the role reviewer in {approval.team}."
-    together = _separation(by, approval)
-    if together and not solo.is_on(by):
-        return together
-    return _level(by, approval) or voting.refusal(by, approval)
+    return _bars(by, approval) or _level(by, approval) or voting.refusal(by, approval)
+
+
+def refusal_of_absent(other: User, approval: Approval) -> str:
+    """The same about somebody who is not here: the door is left out, since they will come through one of their own;
+    what they must have with them is not."""
+    return _bars(other, approval) or _equipment(other, approval) or voting.refusal(other, approval)
 
 
 def require(by: User, approval: Approval) -> None:
@@ -60,15 +59,30 @@ def lacks_factor(by: User, approval: Approval) -> bool:
     return is_asked and not factors.kinds(by)
 
 
+def _bars(by: User, approval: Approval) -> str:
+    """Why these are the wrong hands, whichever door they come through; empty where they are not."""
+    if by.speaks_for_agent:
+        return "An agent acts through this account; what agents may do, people decide."
+    if not by.may(Permission.DECIDE, approval.team_id):
+        return f"Deciding takes the role reviewer in {approval.team}."
+    together = _separation(by, approval)
+    return together if together and not solo.is_on(by) else ""
+
+
+def _equipment(by: User, approval: Approval) -> str:
+    """Whether somebody has what this level takes."""
+    if approval.level <= HIGHEST_OF_TOKENS or factors.kinds(by):
+        return ""
+    return f"This is L{approval.level}: it takes a second factor, and you have none yet."
+
+
 def _level(by: User, approval: Approval) -> str:
     """Why we cannot be sure enough that it is them; empty where we can."""
     if approval.level <= HIGHEST_OF_TOKENS:
         return ""
     if by.assurance.door != Door.BROWSER:
         return f"This is L{approval.level}: a person decides it in the browser, with a second factor. Tokens decide L1."
-    if lacks_factor(by, approval):
-        return f"This is L{approval.level}: it takes a second factor, and you have none yet."
-    return ""
+    return _equipment(by, approval)
 
 
 def _separation(by: User, approval: Approval) -> str:

@@ -13,7 +13,7 @@ from approvals import claiming, delegating
 from approvals.models import Approval
 from approvals.notify import telling
 from approvals.notify.models import Notification
-from tests import factories
+from tests import factories, showing
 from tests.approvals import questions
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,9 +57,9 @@ def test_it_comes_back_to_everybody_and_can_be_taken_over(rhea: User, teo: User)
 
 def test_only_to_people_who_may_decide_it(rhea: User, teo: User, olga: User) -> None:
     approval = questions.held(questions.run(started_by=teo))
-    with pytest.raises(errors.Conflict, match=r"olga cannot decide it: .*role reviewer"):
+    with pytest.raises(errors.Conflict, match=r"olga cannot decide it .*role reviewer"):
         hand(approval, olga, rhea)
-    with pytest.raises(errors.Conflict, match=r"teo cannot decide it: .*started this run"):
+    with pytest.raises(errors.Conflict, match=r"teo cannot decide it .*started this run"):
         hand(approval, teo, rhea)
     with pytest.raises(errors.Conflict, match="with you already"):
         hand(approval, rhea, rhea)
@@ -69,6 +69,22 @@ def test_only_to_people_who_may_decide_it(rhea: User, teo: User, olga: User) -> 
         hand(approval, rhea, olga)
     assert Approval.objects.get().claimed_by is None
     assert [one.username for one in delegating.colleagues(approval, rhea)] == []
+
+
+def test_what_takes_a_second_factor_is_handed_to_whoever_has_one(rhea: User, teo: User, client: Client) -> None:
+    approval = questions.held()
+    Approval.objects.update(level=2)
+    showing.app_of(rhea)
+    client.force_login(rhea)
+    address = f"/approvals/{approval.pk}/delegation/"
+    posted = {"to": "teo", "note": "You know this customer.", "place": "page"}
+    refused = client.post(address, posted | {"request_id": str(uuid7())})
+    assert (refused.status_code, "it takes a second factor" in refused.content.decode()) == (409, True)
+    assert '<option value="teo">' not in client.get(address).content.decode()
+    showing.app_of(teo)
+    assert '<option value="teo">teo</option>' in client.get(address).content.decode()
+    assert client.post(address, posted | {"request_id": str(uuid7())}).status_code == 302
+    assert Approval.objects.get().held_by == teo
 
 
 def test_delivered_twice_it_is_one_act(rhea: User, teo: User) -> None:
