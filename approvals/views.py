@@ -30,6 +30,7 @@ STATES = [
     (Approval.State.APPROVED, "Approved"),
     (Approval.State.EDITED, "Edited"),
     (Approval.State.REJECTED, "Rejected"),
+    (Approval.State.EXPIRED, "Expired"),
     (Approval.State.SUPERSEDED, "No longer needed"),
     (queue.ALL, "All"),
 ]

@@ -235,6 +235,8 @@ def test_filters_stand_in_the_address(rhea: User, browse: Browse) -> None:
     assert listed(state="rejected") == {settled.pk}
     assert listed(state="all") == {act.pk, doubt.pk, settled.pk}
     assert "No question matches" in inbox(client, state="expired")
+    offered = inbox(client)
+    assert [one for one in Approval.State if one != "open" and f"state={one}" not in offered] == []
     for wrong in ({"state": "opne"}, {"kind": "x"}, {"cursor": "??"}, {"cursor": "MQ"}):
         assert client.get(reverse("approvals:approvals"), wrong).status_code == 422
     assert client.get(reverse("approvals:approvals"), {"selected": "7"}).status_code == 404
