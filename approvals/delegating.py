@@ -74,11 +74,12 @@ def _require_fit(approval: Approval, to: User, by: User) -> None:
 
 
 def named(username: str) -> User:
-    """Whoever is called so."""
+    """Whoever is called so. Raises `Invalid` where nobody is."""
     try:
         return User.objects.get_by_natural_key(username.strip())
     except User.DoesNotExist:
-        raise errors.Conflict(f"There is nobody called {username!r}.", field="to") from None
+        remedy = "Give the name that a colleague who may decide it signs in with; the form on the page offers them."
+        raise errors.Invalid(f"`to`: there is nobody called {username.strip()!r}. {remedy}", field="to") from None
 
 
 def colleagues(approval: Approval, by: User) -> list[User]:

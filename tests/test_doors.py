@@ -156,6 +156,7 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
     """What addresses name: a run that somebody else started, and a question about it."""
     run = questions.run(by=till, started_by=olga, objective="Zettelkasten wants to know.")
     approval: Approval = questions.held(run)
+    factories.person(WORDS["to"], Role.VIEWER, of=till.team)
     names = {"run_id": run.pk, "slug": till.slug, "seq": approval.seq, "approval_id": approval.pk, "rest": "nowhere"}
     hook = Endpoint.objects.create(
         team=till.team, name="Zettelkasten", kind="email", address="till@example.com", facts=["opened"]

@@ -65,6 +65,8 @@ def test_only_to_people_who_may_decide_it(rhea: User, teo: User, olga: User) -> 
         hand(approval, rhea, rhea)
     with pytest.raises(errors.Invalid, match="Say why"):
         hand(approval, teo, rhea, note=" ")
+    with pytest.raises(errors.Invalid, match=r"nobody called 'tea'. Give the name that a colleague"):
+        delegating.named("tea ")
     with pytest.raises(errors.Forbidden):
         hand(approval, rhea, olga)
     assert Approval.objects.get().claimed_by is None
