@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from agents import errors
 from agents.keyset import cut
 from agents.models import Agent, Autonomy, Permission
 from agents.pages import PersonRequest, reason_and_request_id
@@ -29,7 +30,7 @@ def autonomy(request: PersonRequest) -> HttpResponse:
     """Proposals, the newest first, and what agents have earned and not lost."""
     related = ("agent__team", "agent__owner", "closed_by")
     proposals = Proposal.objects.visible_to(request.actor).select_related(*related)
-    if state := request.GET.get("state", ""):
+    if state := _state(request.GET.get("state", "")):
         proposals = proposals.filter(state=state)
     page = cut(proposals, key="-id", limit=ROWS, cursor=request.GET.get("cursor", ""))
     mine = Agent.objects.visible_to(request.actor).values("pk")
@@ -42,6 +43,14 @@ def autonomy(request: PersonRequest) -> HttpResponse:
         "agents": mine.filter(release__isnull=False).order_by("slug").values_list("slug", flat=True)[:ROWS],
     }
     return render(request, "approvals/learning/autonomy.html", context)
+
+
+def _state(given: str) -> str:
+    """A state that cannot be is refused and not answered with an empty list."""
+    if given not in ("", *Proposal.State.values):
+        known = ", ".join(Proposal.State.values)
+        raise errors.Invalid(f"`state` cannot be {given!r}; it can be {known}.", field="state")
+    return given
 
 
 @require_safe

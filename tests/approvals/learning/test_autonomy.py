@@ -303,6 +303,8 @@ def test_the_pages_show_the_evidence_and_take_the_answer(
     page = client.get("/approvals/autonomy/giver/").content.decode()
     assert "which it earned; its release says 3" in page
     assert "3 → 2" in client.get("/approvals/autonomy/?state=ratified").content.decode()
+    refused = client.get("/approvals/autonomy/?state=rejected")
+    assert (refused.status_code, "it can be open, ratified" in refused.content.decode()) == (422, True)
 
 
 @pytest.mark.django_db(transaction=True)
