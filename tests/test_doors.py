@@ -25,7 +25,7 @@ from uuid_utils.compat import uuid7
 from agents.models import Agent, Autonomy, Role, Run, Team, User
 from approvals.bulk.models import BulkDecision
 from approvals.learning.models import Proposal
-from approvals.models import Approval, Decision, Endpoint, PolicySet, RunGrant
+from approvals.models import Approval, Decision, Endpoint, PolicySet, RunGrant, SampleCount
 from approvals.notify import links, telling
 from tests import factories, showing
 from tests.api import stage
@@ -156,6 +156,7 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
     """What addresses name: a run that somebody else started, and a question about it."""
     run = questions.run(by=till, started_by=olga, objective="Zettelkasten wants to know.")
     approval: Approval = questions.held(run)
+    SampleCount.objects.create(agent=till, tool=WORDS["tool"], stratum="unknown")
     factories.person(WORDS["to"], Role.VIEWER, of=till.team)
     names = {"run_id": run.pk, "slug": till.slug, "seq": approval.seq, "approval_id": approval.pk, "rest": "nowhere"}
     hook = Endpoint.objects.create(

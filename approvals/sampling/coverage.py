@@ -102,11 +102,20 @@ def set_rate(agent: Agent, tool: str, percent: int | str, *, by: User, reason: s
         audit.refuse("sample.rate", about=agent, by=by, because=why, request_id=request_id)
     if not str(percent).isdecimal() or not LEAST <= (share := int(percent)) <= MOST:
         raise errors.Invalid(f"The share is {percent} %; it can be from {LEAST} to {MOST}.", field="percent")
-    if not tool:
-        raise errors.Invalid("Say of which tool.", field="tool")
+    if tool not in (known := _tools(agent)):
+        told = f"it has {', '.join(known)}" if known else "it has none"
+        raise errors.Invalid(f"{agent} has no tool called {tool!r}; {told}.", field="tool")
     if not reason.strip():
         raise errors.Invalid("Say why; the next person will ask.", field="reason")
     return _set(agent, tool, share, by=by, reason=reason.strip(), request_id=request_id)
+
+
+def _tools(agent: Agent) -> list[str]:
+    """The tools that an agent has, and those that it has used before."""
+    bundle = agent.release.bundle if agent.release else {}
+    elsewhere = (f"{agent.slug}.{name}" for name in bundle.get("outside", {}))
+    used = SampleCount.objects.filter(agent=agent).values_list("tool", flat=True)
+    return sorted({*bundle.get("tools", ()), *elsewhere, *used})
 
 
 @transaction.atomic

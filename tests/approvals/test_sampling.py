@@ -54,6 +54,8 @@ def test_who_does_not_know_how_sure_it_is_has_a_stratum_of_its_own() -> None:
 def run(team: Team, olga: User) -> Run:
     drawing.draw()  # from now on
     agent = factories.agent("desk", of=team)
+    agent.release = factories.release(agent, tools=["test.mail"])
+    agent.save(update_fields=["release"])
     return factories.run(agent, by=olga)
 
 
@@ -148,6 +150,8 @@ def test_governance_sets_the_share_within_bounds(run: Run, governor: User, rhea:
     assert made == coverage.set_rate(agent, "test.mail", 20, by=governor, reason="new tool", request_id=request_id)
     with pytest.raises(errors.Invalid, match="from 10 to 20"):
         coverage.set_rate(agent, "test.mail", 5, by=governor, reason="less", request_id=uuid7())
+    with pytest.raises(errors.Invalid, match=r"desk has no tool called 'test\.mial'; it has test\.mail"):
+        coverage.set_rate(agent, "test.mial", 20, by=governor, reason="typed", request_id=uuid7())
     with pytest.raises(errors.Forbidden, match="governance"):
         coverage.set_rate(agent, "test.mail", 10, by=rhea, reason="less", request_id=uuid7())
     entry = AuditEntry.objects.get(verb="sample.rate", outcome="done")
