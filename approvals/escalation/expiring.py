@@ -30,11 +30,12 @@ def expire_silent(keys: Collection[UUID]) -> int:
 
 
 def expire_overdue(among: Collection[UUID] | None = None) -> int:
-    """End those that are past the moment until which they count; all of them, or those of these keys."""
+    """End those that are past the moment until which they count, at most `MOST` at once: the longest overdue, or some
+    of these keys. Nothing ended: none is left, but for what others have locked."""
     past = Q(state=Approval.State.OPEN, expires_at__lte=_now())
     past &= Q() if among is None else Q(pk__in=among)
     keys = Approval.objects.filter(past).exclude(kind=Approval.Kind.IN_DOUBT).values_list("pk", flat=True)
-    return _expire(list(keys[:MOST]), TOO_OLD)
+    return _expire(list(keys.order_by("expires_at")[:MOST]), TOO_OLD)
 
 
 def _now() -> datetime:

@@ -67,15 +67,20 @@ def level_of(ladder: Ladder, rung: int) -> int:
 
 
 def fire() -> int:
-    """Everything that is due now. What ends is ended after everything else has been told."""
+    """Everything that is due now, however much it is. What ends waits for what is to be told: before each batch of it
+    the ladders are looked at again."""
     ending: list[UUID] = []
     moved, until = 0, time.monotonic() + MOST_SECONDS
     while time.monotonic() < until:
         seen, batch = _fire_batch(ending)
         moved += batch
-        if seen < BATCH:
+        if seen == BATCH:
+            continue
+        ended = expiring.expire_overdue()
+        if not ended:
             break
-    return moved + expiring.expire_silent(ending) + expiring.expire_overdue()
+        moved += ended
+    return moved + expiring.expire_silent(ending)
 
 
 @transaction.atomic

@@ -15,7 +15,7 @@ from agents import errors
 from agents.models import AuditEntry, Run, Team, User
 from agents.runs import interventions
 from approvals import signals
-from approvals.escalation import firing, opening, pausing, publishing, targets
+from approvals.escalation import expiring, firing, opening, pausing, publishing, targets
 from approvals.escalation.clocks import Clock
 from approvals.escalation.ladder import Ladder
 from approvals.models import Approval, ApprovalClock, Decision, Escalation, EscalationPolicy
@@ -133,6 +133,18 @@ def test_what_may_only_be_done_until_a_moment_expires_then(approval: Approval) -
     Approval.objects.update(expires_at=timezone.now())
     assert firing.fire() == 1
     assert (now(approval).state, questions.step_of(approval).answer["kind"]) == ("expired", "expired")
+
+
+def test_what_expires_together_ends_in_one_tick_and_holds_up_nobody(
+    approval: Approval, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [questions.held(approval.run, seq=seq) for seq in range(3, 8)]
+    let_pass(others[0], 11)
+    Approval.objects.exclude(pk=others[0].pk).update(expires_at=timezone.now())
+    monkeypatch.setattr(expiring, "MOST", 2)
+    assert firing.fire() == 6
+    assert (now(others[0]).state, now(others[0]).rung) == ("open", 1)
+    assert Approval.objects.filter(state="expired").count() == 5
 
 
 # --- clocks -----------------------------------------------------------------------------------------------------------
