@@ -60,10 +60,9 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
         digest=digest,
         confidence=action.confidence.value,
         confidence_source=action.confidence.source.value,
-        **_demands(asked, kind, at),
+        **_demands(asked, kind, at, action.team_id),
         alike=integrity.alike(action, kind, asked.level, asked.reasons),
         requested_at=at,
-        **opening.fields(action.team_id, kind=kind, level=asked.level, within=asked.within, at=at),
         follows=before,
         moved=moved,
     )
@@ -73,11 +72,15 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
     return approval
 
 
-def _demands(asked: Terms, kind: Approval.Kind, at: datetime) -> dict[str, Any]:
-    """What it takes, and until when; what is in doubt does not expire, since somebody has to say what happened."""
-    until = None if kind == Approval.Kind.IN_DOUBT else at + asked.lasts
+def _demands(asked: Terms, kind: Approval.Kind, at: datetime, team_id: UUID) -> dict[str, Any]:
+    """What it takes, and until when: as a gate says, else in the time of its clock; what is in doubt does not expire,
+    since somebody has to say what happened."""
+    ends = kind != Approval.Kind.IN_DOUBT
+    until = at + asked.lasts if ends and asked.lasts else None
+    lasts = terms.usually() if ends and not asked.lasts else None
     demands = {"level": asked.level, "votes_needed": asked.votes, "zone": asked.zone, "expires_at": until}
-    return {"reasons": asked.reasons, **demands}
+    clock = opening.fields(team_id, kind=kind, level=asked.level, within=asked.within, at=at, lasts=lasts)
+    return {"reasons": asked.reasons} | demands | clock
 
 
 def _let_through_before(action: Action) -> tuple[Approval | None, list[str] | None]:

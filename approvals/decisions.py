@@ -15,8 +15,9 @@ from agents.audit import log as audit
 from agents.contracts import Answer, Json
 from agents.models import AuditEntry, User
 from agents.runs import holds
-from approvals import asking, claiming, duties, editing, integrity, limits, replying, signals, voting
+from approvals import asking, claiming, duties, editing, integrity, limits, replying, signals, terms, voting
 from approvals.bulk import fitness
+from approvals.escalation.ladder import LASTS
 from approvals.models import Approval, Decision
 from approvals.run_grants import bounds, grants
 
@@ -331,7 +332,11 @@ def _close(decisions: Sequence[Decision]) -> None:
         fields["executed"] = Approval.Executed.EXECUTED
     if chosen == Decision.Answer.ASK:
         fields["closed_because"] = f"Asked back: {decisions[0].reason}"
-    Approval.objects.filter(pk__in=[one.approval_id for one in decisions]).update(**fields)
+    closed = Approval.objects.filter(pk__in=[one.approval_id for one in decisions])
+    closed.update(**fields)
+    until = decisions[0].at + terms.usually()
+    if fields["state"] in Approval.ALLOWING:  # what no gate has given an end counts from the answer on
+        closed.filter(ladder__has_key=LASTS).update(expires_at=until)
     for decision in decisions:
         for name, value in fields.items():
             setattr(decision.approval, name, value)

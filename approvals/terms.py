@@ -16,14 +16,14 @@ ZONES = list(Approval.Zone)
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Why a person is asked, and what is demanded: the level, how many votes, within what time; the zone of the act,
-    and for how long it can be let through."""
+    and for how long it can be asked and let through, by the clock on the wall, where a gate says so."""
 
     reasons: list[dict[str, str]]
     level: int
     votes: int
     zone: Approval.Zone
     within: timedelta
-    lasts: timedelta
+    lasts: timedelta | None
 
 
 def of(verdict: Verdict) -> Terms:
@@ -36,10 +36,7 @@ def of(verdict: Verdict) -> Terms:
         votes=max(_numbers(details, "votes"), default=1),
         zone=max((Approval.Zone(one["zone"]) for one in details if "zone" in one), key=ZONES.index, default=ZONES[1]),
         within=min((timedelta(minutes=minutes) for minutes in _numbers(details, "sla_minutes")), default=SLO),
-        lasts=min(
-            (timedelta(minutes=minutes) for minutes in _numbers(details, "expires_minutes")),
-            default=timedelta(hours=settings.APPROVAL_HOURS),
-        ),
+        lasts=min((timedelta(minutes=minutes) for minutes in _numbers(details, "expires_minutes")), default=None),
     )
 
 
@@ -50,6 +47,11 @@ def again(reason: str, allowed: Approval | None) -> Terms:
         return asked
     zone = Approval.Zone(allowed.zone)
     return replace(asked, level=allowed.level, votes=allowed.votes_needed, zone=zone)
+
+
+def usually() -> timedelta:
+    """How long a question stays open, in the time of its clock, and how long an answer counts, where no gate says."""
+    return timedelta(hours=settings.APPROVAL_HOURS)
 
 
 def _reason(part: Verdict) -> dict[str, str]:

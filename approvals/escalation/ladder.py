@@ -14,6 +14,8 @@ from approvals.escalation.clocks import Clock
 from approvals.escalation.hours import Calendar
 
 Json = dict[str, Any]
+LASTS = "lasts_s"
+"""On ladders of questions whose end follows from their clock, and is not a moment that a gate has named."""
 
 
 class When(StrEnum):
@@ -70,6 +72,7 @@ class Ladder:
     after_last: AfterLast
     is_frozen_by_pause: bool
     calendar: Calendar
+    lasts: timedelta | None = None
 
     @classmethod
     def of(cls, frozen: Mapping[str, Any] | None) -> Self:
@@ -83,6 +86,7 @@ class Ladder:
             after_last=AfterLast(frozen["after_last"]),
             is_frozen_by_pause=frozen["when_paused"] == "freeze",
             calendar=Calendar.of(frozen["calendar"]),
+            lasts=timedelta(seconds=frozen[LASTS]) if frozen.get(LASTS) else None,
         )
 
 
@@ -125,6 +129,12 @@ def freeze(policy: Json, *, name: str, calendar: Json | None, within: timedelta,
     }
 
 
+def lasting(length: timedelta, *, after_last: str) -> Json:
+    """What a ladder carries of a question that no gate has given an end: how long it stays open in the time of its
+    clock, or None where its policy wants somebody to decide it, however long that takes."""
+    return {LASTS: int(length.total_seconds()) if after_last == AfterLast.REJECT else None}
+
+
 def _repeated(level: Json) -> Sequence[Json]:
     """A level, and as often again as it repeats."""
     kept = {name: level[name] for name in ("level", "targets", "when", "channels")}
@@ -136,6 +146,11 @@ def _repeated(level: Json) -> Sequence[Json]:
 def _rung(one: Mapping[str, Any]) -> Rung:
     targets, channels = tuple(one["targets"]), tuple(one["channels"])
     return Rung(one["level"], targets, one["seconds"], When(one["when"]), channels, What(one["what"]))
+
+
+def expires(ladder: Ladder, clock: Clock) -> datetime | None:
+    """When a question that ends by its clock does; None while that cannot be told, or where it never does."""
+    return clock.reaches(ladder.lasts) if ladder.lasts else None
 
 
 def due(ladder: Ladder, clock: Clock, position: Position) -> datetime | None:

@@ -24,11 +24,19 @@ UNWATCHED = frozenset({Approval.Kind.SAMPLE})
 """Nothing waits for the answer to these, so nobody is called for them."""
 
 
-def fields(team_id: UUID, *, kind: str, level: int, within: timedelta, at: datetime) -> dict[str, Any]:
-    """What a question that opens at a moment has of ladder and clock: ladder, rung_at, due_at, next_due_at."""
+def fields(
+    team_id: UUID, *, kind: str, level: int, within: timedelta, at: datetime, lasts: timedelta | None = None
+) -> dict[str, Any]:
+    """What a question that opens at a moment has of ladder and clock: ladder, rung_at, due_at, next_due_at; and
+    expires_at where it stays open for so long by its clock, or until somebody decides."""
     if kind in UNWATCHED:
         return {"due_at": at + within}
-    return _fields(_governing(team_id), kind=kind, level=level, within=within, at=at)
+    found = _fields(_governing(team_id), kind=kind, level=level, within=within, at=at)
+    if lasts is None:
+        return found
+    found["ladder"] |= ladders.lasting(lasts, after_last=found["ladder"]["after_last"])
+    ladder = Ladder.of(found["ladder"])
+    return found | {"expires_at": ladders.expires(ladder, Clock(((at, None),), ladder.calendar))}
 
 
 def _governing(team_id: UUID) -> tuple[str, Json, Json | None]:

@@ -41,6 +41,8 @@ def stop(run_id: UUID) -> None:
     if keys := [one.pk for one in found]:
         ApprovalClock.objects.filter(approval__in=keys, stopped_at=None).update(stopped_at=at, why=PAUSED)
         Approval.objects.filter(pk__in=keys).update(stopped_at=at)
+        ending = Approval.objects.filter(pk__in=keys, ladder__has_key=ladders.LASTS, expires_at__gt=at)
+        ending.update(expires_at=None)  # it moves with the clock
     _tell(found)
 
 
@@ -57,7 +59,7 @@ def go_on(runs: Iterable[UUID]) -> None:
     for one in found:
         one.stopped_at = None
         recompute(one, intervals[one.pk])
-    Approval.objects.bulk_update(found, ["stopped_at", "due_at", "next_due_at"])
+    Approval.objects.bulk_update(found, ["stopped_at", "due_at", "next_due_at", "expires_at"])
     _tell(found)
 
 
@@ -77,11 +79,14 @@ def intervals_of(approvals: Iterable[Approval]) -> dict[UUID, list[Interval]]:
 
 
 def recompute(one: Approval, intervals: Iterable[Interval]) -> None:
-    """`due_at` and `next_due_at`, from the ladder and the intervals alone. What cannot be told yet stays as it is."""
+    """`due_at`, `next_due_at`, and `expires_at` where that goes by the clock: from the ladder and the intervals alone.
+    A deadline that cannot be told yet stays as it is."""
     ladder = Ladder.of(one.ladder)
     clock = Clock.of(intervals, ladder.calendar)
     one.due_at = clock.reaches(ladder.within) or one.due_at
     one.next_due_at = next_due(one, ladder, clock)
+    if ladder.lasts:
+        one.expires_at = ladders.expires(ladder, clock)
 
 
 def next_due(one: Approval, ladder: Ladder, clock: Clock) -> datetime | None:

@@ -23,7 +23,7 @@ def let_pass(approval: Approval, minutes: float) -> None:
     """As if it had been asked, and everything since had happened, so much earlier."""
     back = minutes * MINUTE
     row = Approval.objects.get(pk=approval.pk)
-    moments = ("requested_at", "due_at", "rung_at", "next_due_at", "acknowledged_at", "stopped_at")
+    moments = ("requested_at", "due_at", "rung_at", "next_due_at", "acknowledged_at", "stopped_at", "expires_at")
     moved = {name: getattr(row, name) - back for name in moments if getattr(row, name)}
     Approval.objects.filter(pk=approval.pk).update(**moved)
     for one in ApprovalClock.objects.filter(approval=approval):

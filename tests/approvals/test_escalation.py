@@ -147,6 +147,59 @@ def test_what_expires_together_ends_in_one_tick_and_holds_up_nobody(
     assert Approval.objects.filter(state="expired").count() == 5
 
 
+# --- the end of a question ------------------------------------------------------------------------------------------
+def with_hours(team: Team) -> None:
+    """A calendar in which the next three days are closed, whichever day it is."""
+    today = timezone.now().date()
+    holidays = {str(today + timedelta(days=days)): "closed" for days in range(-1, 4)}
+    publishing.publish_calendar({"team": team.slug, "holidays": holidays}, by=None)
+
+
+LONG = [{"level": "L1", "targets": ["rhea"], "minutes": 6000}]
+
+
+def test_a_question_does_not_end_while_its_team_is_not_at_work(team: Team, rhea: User) -> None:
+    with_hours(team)
+    policy(team, after_last="reject", levels=LONG)
+    asked, wall = questions.held(), timedelta(hours=24)
+    opens = Ladder.of(asked.ladder).calendar.opens(asked.requested_at)
+    assert opens - asked.requested_at > 2 * wall
+    assert asked.expires_at == opens + wall, "a day of its clock"
+    policy(team, after_last="reject", levels=LONG, clock="wall")
+    asked = questions.held(seq=3)
+    assert asked.expires_at == asked.requested_at + wall
+
+
+def test_a_pause_longer_than_a_day_ends_nothing_and_what_was_left_is_left(team: Team, rhea: User, olga: User) -> None:
+    policy(team, after_last="reject", levels=LONG)
+    asked = questions.held()
+    let_pass(asked, 60)
+    interventions.pause(asked.run, by=olga, reason="Let me look.", request_id=uuid7())
+    assert now(asked).expires_at is None
+    let_pass(asked, 26 * 60)
+    assert (firing.fire(), now(asked).state) == (0, "open")
+    interventions.resume(Run.objects.get(), by=olga, request_id=uuid7())
+    row = now(asked)
+    ladder = Ladder.of(row.ladder)
+    assert row.expires_at == Clock.of(pausing.intervals_of([row])[row.pk]).reaches(ladder.lasts)
+    assert abs(row.expires_at - timezone.now() - timedelta(hours=23)) < timedelta(seconds=30)
+    let_pass(asked, 23 * 60 + 1)
+    assert (firing.fire(), now(asked).state) == (1, "expired")
+    assert not Decision.objects.exists()
+
+
+@pytest.mark.parametrize("end", [{"after_last": "hold"}, {"after_last": "emergency", "emergency": ["rhea"]}])
+def test_what_is_held_is_held_for_days_and_can_still_be_decided(team: Team, rhea: User, olga: User, end: Any) -> None:
+    policy(team, **end)
+    asked = questions.held()
+    for _ in range(4):
+        let_pass(asked, 24 * 60)
+        firing.fire()
+    assert (now(asked).state, now(asked).expires_at) == ("open", None)
+    questions.settle(asked, by=rhea)
+    assert now(asked).state == "approved"
+
+
 # --- clocks -----------------------------------------------------------------------------------------------------------
 def test_a_paused_run_stops_the_clock_and_what_was_left_is_left(approval: Approval, olga: User) -> None:
     let_pass(approval, 4)

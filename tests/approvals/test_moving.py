@@ -117,13 +117,21 @@ def test_a_question_that_nobody_answers_expires_and_lets_nothing_through(run: Ru
 
 def test_a_gate_may_say_for_how_long_its_act_can_be_let_through(settings: object) -> None:
     assert terms.of(Verdict(Stance.HOLD, "policy", "x", {"expires_minutes": 5})).lasts == timedelta(minutes=5)
-    assert terms.of(Verdict(Stance.HOLD, "policy", "x")).lasts == timedelta(hours=24)
+    assert terms.of(Verdict(Stance.HOLD, "policy", "x")).lasts is None
+    assert terms.usually() == timedelta(hours=24)
 
 
 @pytest.mark.django_db
-def test_what_is_in_doubt_does_not_expire(rhea: User) -> None:
-    assert questions.held().expires_at is not None
-    assert questions.doubted(seq=3).expires_at is None
+def test_what_was_let_through_counts_for_a_day_from_the_answer_on_however_long_that_took(rhea: User) -> None:
+    asked = questions.held()
+    assert asked.expires_at is None, "it is held until somebody decides"
+    decision = questions.settle(asked, by=rhea)
+    asked.refresh_from_db()
+    assert asked.expires_at == decision.at + timedelta(hours=24)
+    doubted = questions.doubted(seq=3)
+    questions.settle(doubted, by=rhea, answer="absent")
+    doubted.refresh_from_db()
+    assert doubted.expires_at is None
 
 
 @committed
