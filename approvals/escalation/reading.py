@@ -22,12 +22,12 @@ DID = {
     What.ESCALATED: "asked",
     What.REMINDED: "asked again",
     What.EMERGENCY: "emergency contact asked",
-    What.HELD: "nobody answered: held until somebody does",
+    What.HELD: "nobody answered: nobody else is asked, it waits",
     What.EXPIRED: "nobody answered: rejected, never done",
     What.REOPENED: "acknowledged, not decided in time: open to all again",
 }
 DOES = DID | {
-    What.HELD: "then held until somebody decides",
+    What.HELD: "then nobody else is asked, and it waits",
     What.EXPIRED: "then rejected; it is not done",
 }
 
@@ -105,6 +105,7 @@ class Course:
     steps: Sequence[Step]
     policy: str = ""
     rung: int = 0
+    end: str = ""
 
     @property
     def here(self) -> Step | None:
@@ -149,7 +150,16 @@ def _course(one: Approval, clocks: Sequence[ApprovalClock], happened: Sequence[E
     ladder = Ladder.of(one.ladder)
     clock = Clock.of(((row.started_at, row.stopped_at) for row in clocks), ladder.calendar)
     timing = _timing(one, ladder, clock, clocks[-1].why if clocks else "", at)
-    return Course(timing, _steps(one, ladder, clock, happened), ladder.policy, one.rung)
+    return Course(timing, _steps(one, ladder, clock, happened), ladder.policy, one.rung, _ends(one, ladder))
+
+
+def _ends(one: Approval, ladder: Ladder) -> str:
+    """What becomes of an open question that nobody answers, in words; when, says `expires_at`."""
+    if not one.is_open or one.expires_at:
+        return ""
+    if ladder.lasts:
+        return "its end stands still with its clock"
+    return "it stays open until somebody decides"
 
 
 def _timing(one: Approval, ladder: Ladder, clock: Clock, why: str, at: datetime) -> Timing:
@@ -194,7 +204,19 @@ def _steps(one: Approval, ladder: Ladder, clock: Clock, happened: Sequence[Escal
         return found
     reached = max(place for place, step in enumerate(found) if step.what != What.REOPENED)
     found[reached] = replace(found[reached], place=HERE)
-    return found + coming(ladder, clock, pausing.position(one))
+    return found + _up_to(one, coming(ladder, clock, pausing.position(one)))
+
+
+def _up_to(one: Approval, ahead: list[Step]) -> list[Step]:
+    """What comes before the question expires, and that it does; one without such a moment goes up all of its ladder."""
+    until = one.expires_at
+    if until is None:
+        return ahead
+    found = [step for step in ahead if step.at is None or step.at < until]
+    if any(step.what == What.EXPIRED and step.at for step in found):
+        return found
+    level = found[-1].level if found else one.level
+    return [*(step for step in found if step.what != What.EXPIRED), Step(COMING, level, What.EXPIRED, until, ())]
 
 
 def coming(ladder: Ladder, clock: Clock, position: Position) -> list[Step]:

@@ -94,12 +94,15 @@ def test_claiming_and_opening_acknowledge_but_a_page_that_renews_itself_does_not
 
 
 # --- what pages and the API say ---------------------------------------------------------------------------------------
+HELD = "then nobody else is asked, and it waits", "it stays open until somebody decides"
+
+
 def test_the_question_shows_its_clock_and_its_ladder(approval: Approval, rhea: User, olga: User, client: Any) -> None:
     client.force_login(olga)
     let_pass(approval, 11)
     firing.fire()
     text = unescape(client.get(f"/approvals/{approval.pk}/").content.decode())
-    for shown in ("of 15\u00a0min", "<b>L1</b> rhea", "<b>L2</b> olga", "then held until somebody decides"):
+    for shown in ("of 15\u00a0min", "<b>L1</b> rhea", "<b>L2</b> olga", *HELD):
         assert shown in text
     interventions.pause(approval.run, by=olga, reason="Let me look.", request_id=uuid7())
     text = unescape(client.get(f"/approvals/{approval.pk}/").content.decode())
@@ -137,6 +140,23 @@ def test_the_ladder_ahead_is_what_then_happens(approval: Approval, rhea: User, o
         ("here", "escalated"),
         ("coming", "held"),
     ]
+
+
+def test_the_page_says_when_a_question_ends_and_nothing_comes_behind_that(
+    approval: Approval, rhea: User, olga: User, client: Any
+) -> None:
+    ends = approval.requested_at + 20 * MINUTE
+    Approval.objects.update(expires_at=ends)
+    ahead = [step for step in reading.course(now(approval), at=timezone.now()).steps if step.place == "coming"]
+    assert [(step.what, step.at) for step in ahead] == [
+        ("escalated", approval.requested_at + 10 * MINUTE),
+        ("expired", ends),
+    ]
+    client.force_login(olga)
+    text = unescape(client.get(f"/approvals/{approval.pk}/").content.decode())
+    assert "it can be answered until" in text
+    assert "then rejected; it is not done" in text
+    assert not [one for one in HELD if one in text]
 
 
 def test_a_policy_is_previewed_and_then_published_on_its_page(
