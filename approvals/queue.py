@@ -17,7 +17,8 @@ from agents.keyset import Cut, cut
 from agents.models import Agent, User
 from approvals.bulk import grouping
 from approvals.bulk.models import BulkDecision, BulkItem
-from approvals.models import SLO, Approval, ApprovalQuerySet
+from approvals.escalation.ladder import What
+from approvals.models import SLO, Approval, ApprovalQuerySet, Escalation
 
 ALL = "all"
 MINE, FREE = "mine", "free"
@@ -183,10 +184,11 @@ def standing() -> list[Standing]:
 
 @dataclass(frozen=True, slots=True)
 class Timeliness:
-    """How many were decided since a moment, how many of them in time, how many are overdue now."""
+    """How many were decided since a moment, how many of them in time, how many expired, how many are overdue now."""
 
     decided: int
     in_time: int
+    expired: int
     overdue: int
     slo: timedelta = SLO
     target: float = TARGET
@@ -194,7 +196,7 @@ class Timeliness:
     @property
     def share(self) -> float | None:
         """Decided in time, of all that were decided or should have been; None while there is nothing to tell."""
-        due = self.decided + self.overdue
+        due = self.decided + self.expired + self.overdue
         return self.in_time / due if due else None
 
 
@@ -204,10 +206,12 @@ def overdue(at: datetime) -> Q:
 
 
 def timeliness(user: User, *, at: datetime) -> Timeliness:
-    """Today's, as the day is where the person is; of the teams they can see."""
+    """Today's, as the day is where the person is; of the teams they can see. Samples are left out: those have a day.
+    What expired was not in time, whenever it did: leaving requests alone makes nobody faster."""
     midnight = timezone.localtime(at).replace(hour=0, minute=0, second=0, microsecond=0)
-    seen = Approval.objects.visible_to(user)
+    seen = Approval.objects.visible_to(user).exclude(kind=Approval.Kind.SAMPLE)
     counts = seen.filter(decided_at__gte=midnight).aggregate(
         decided=Count("pk"), in_time=Count("pk", filter=Q(decided_at__lte=F("due_at")) | Q(stopped_at__lte=F("due_at")))
     )
-    return Timeliness(**counts, overdue=seen.filter(overdue(at), state=Approval.State.OPEN).count())
+    expired = Escalation.objects.filter(what=What.EXPIRED, at__gte=midnight, approval__in=seen).count()
+    return Timeliness(**counts, expired=expired, overdue=seen.filter(overdue(at), state=Approval.State.OPEN).count())

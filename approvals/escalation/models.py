@@ -112,6 +112,7 @@ class Escalation(models.Model):
                 fields=["approval", "rung"], condition=~Q(what="reopened"), name="escalation_rung_once"
             ),
         ]
+        indexes = [models.Index(fields=["at"], name="escalation_expired", condition=Q(what="expired"))]
 
     def __str__(self) -> str:
         return f"L{self.level} {self.what}"

@@ -14,6 +14,8 @@ from uuid_utils.compat import uuid7
 
 from agents import signals
 from agents.models import Run, Team, User
+from approvals import queue
+from approvals.escalation import expiring
 from approvals.models import SLO, Approval, ApprovalClock, Decision
 from tests import factories
 from tests.approvals import questions
@@ -255,6 +257,20 @@ def test_the_header_says_how_many_are_answered_in_time(rhea: User, browse: Brows
     assert "50.0\u00a0% decided in time today, of 95\u00a0% wanted within 15\u00a0min" in text
     assert "3 decided, 1 overdue now" in text
     assert "late, but silence approves nothing" in text
+
+
+def test_leaving_requests_alone_makes_nobody_faster_and_samples_have_a_day(rhea: User) -> None:
+    run, at = questions.run(), timezone.now()
+    asked = [questions.held(run, seq=seq) for seq in range(1, 4)]
+    questions.settle(asked[0], by=rhea)
+    questions.settle(asked[1], by=rhea)
+    Approval.objects.filter(pk=asked[1].pk).update(kind="sample")
+    kept = queue.timeliness(rhea, at=at)
+    assert (kept.decided, kept.expired, kept.share) == (1, 0, 1)
+    Approval.objects.filter(pk=asked[2].pk).update(expires_at=timezone.now())
+    assert expiring.expire_overdue() == 1
+    kept = queue.timeliness(rhea, at=at)
+    assert (kept.decided, kept.in_time, kept.expired, kept.overdue, kept.share) == (1, 1, 1, 0, 0.5)
 
 
 def test_a_fragment_is_what_the_page_would_show_there(approval: Approval, rhea: User, browse: Browse) -> None:
