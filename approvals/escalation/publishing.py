@@ -12,6 +12,7 @@ from agents import errors
 from agents.audit import log as audit
 from agents.models import AuditEntry, Permission, Team, User
 from agents.people import teams
+from agents.people.models import GRANTS
 from approvals.escalation import written
 from approvals.escalation.ladder import Json
 from approvals.escalation.models import BusinessCalendar, EscalationPolicy, Published
@@ -28,7 +29,7 @@ def publish_policy(given: Json, *, by: User | None, request_id: UUID | None = No
     slug, content = written.policy(given)
     team = _team(slug)
     _require(by, team, "escalation.published")
-    _require_people(content)
+    _require_people(content, team)
     more = {"request_id": request_id, "after_last": content["after_last"]}
     found: EscalationPolicy = _publish(EscalationPolicy, team, content, by=by, **more)
     return found
@@ -36,8 +37,8 @@ def publish_policy(given: Json, *, by: User | None, request_id: UUID | None = No
 
 def checked_policy(given: Json) -> Json:
     """The content that would be published; nothing is."""
-    _, content = written.policy(given)
-    _require_people(content)
+    slug, content = written.policy(given)
+    _require_people(content, _team(slug))
     return content
 
 
@@ -89,18 +90,34 @@ def _require(by: User | None, team: Team | None, verb: str) -> None:
     audit.refuse(verb, about=team or EVERYWHERE, by=by, because=why)
 
 
-def _require_people(content: Json) -> None:
-    """Every person it names has an account: a policy that asks nobody is found out when it is too late."""
-    targets = {name for one in content["levels"] for name in one["targets"]} | set(content["emergency"])
-    names = {name for name in targets if not name.startswith(written.ROLE)}
-    known = _lower(User.objects.filter(username__in=names, is_active=True).values_list("username", flat=True))
-    if unknown := sorted(name for name in names if name.lower() not in known):
-        sentence = f"There is no active account called {unknown[0]!r}; a role is written role:reviewer."
-        raise errors.Invalid(sentence, field="targets")
+def _require_people(content: Json, team: Team | None) -> None:
+    """Whoever it asks can decide there: a policy that asks others, or nobody, is found out when it is too late."""
+    named = [(name, "targets") for one in content["levels"] for name in one["targets"]]
+    for name, field in named + [(name, "emergency") for name in content["emergency"]]:
+        role = name.removeprefix(written.ROLE)
+        why = _role_lacks(role) if name.startswith(written.ROLE) else _person_lacks(name, team)
+        if why:
+            raise errors.Invalid(why, field=field)
 
 
-def _lower(names: Iterable[str]) -> set[str]:
-    return {name.lower() for name in names}
+def _role_lacks(role: str) -> str:
+    deciding = sorted(GRANTS[Permission.DECIDE])
+    if role in deciding:
+        return ""
+    able = " and ".join(f"{written.ROLE}{one}" for one in deciding)
+    return f"{written.ROLE}{role} names people who cannot decide requests; {able} can."
+
+
+def _person_lacks(name: str, team: Team | None) -> str:
+    found = User.objects.filter(username__iexact=name, is_active=True).first()
+    if found is None:
+        return f"There is no active account called {name!r}; a role is written role:reviewer."
+    if found.kind != User.Kind.PERSON:
+        return f"{found} is no person: a program speaks through this account, and nobody reads what it is sent."
+    everywhere, _ = found.places(Permission.DECIDE)
+    if found.speaks_for_agent or not (found.may(Permission.DECIDE, team.pk) if team else everywhere):
+        return f"{found} cannot decide requests of {team or 'every team'}: that takes the role reviewer or admin there."
+    return ""
 
 
 def _publish(kind: type[Any], team: Team | None, content: Json, *, by: User | None, **fields: Any) -> Any:

@@ -34,7 +34,7 @@ DEFAULT: Json = {
         {"level": 3, "targets": ["role:admin"], "minutes": 30, "when": "not_decided", "repeat": 0, "channels": []},
         {
             "level": 4,
-            "targets": ["role:admin", "role:governance"],
+            "targets": [*REVIEWERS, "role:admin"],
             "minutes": 60,
             "when": "not_decided",
             "repeat": 0,

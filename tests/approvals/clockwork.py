@@ -3,19 +3,22 @@
 from datetime import timedelta
 from typing import Any
 
-from agents.models import Team
+from agents.models import Role, Team, User
 from approvals.escalation import publishing
 from approvals.models import Approval, ApprovalClock, EscalationPolicy
+from tests import factories
 
 MINUTE = timedelta(minutes=1)
 LEVELS = [
     {"level": "L1", "targets": ["rhea"], "minutes": 10, "when": "not_acknowledged", "channels": ["in_app"]},
-    {"level": "L2", "targets": ["role:operator"], "minutes": 20, "channels": ["email", "slack"]},
+    {"level": "L2", "targets": ["role:admin"], "minutes": 20, "channels": ["email", "slack"]},
 ]
 
 
 def policy(team: Team, **fields: Any) -> EscalationPolicy:
-    """Rhea for ten minutes, then whoever operates for twenty."""
+    """Rhea for ten minutes, then the administrators for twenty: ada."""
+    if not User.objects.filter(username="ada").exists():
+        factories.person("ada", Role.ADMIN, of=team)
     return publishing.publish_policy({"team": team.slug, "levels": LEVELS, **fields}, by=None)
 
 

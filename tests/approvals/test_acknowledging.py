@@ -102,7 +102,7 @@ def test_the_question_shows_its_clock_and_its_ladder(approval: Approval, rhea: U
     let_pass(approval, 11)
     firing.fire()
     text = unescape(client.get(f"/approvals/{approval.pk}/").content.decode())
-    for shown in ("of 15\u00a0min", "<b>L1</b> rhea", "<b>L2</b> olga", *HELD):
+    for shown in ("of 15\u00a0min", "<b>L1</b> rhea", "<b>L2</b> ada", *HELD):
         assert shown in text
     interventions.pause(approval.run, by=olga, reason="Let me look.", request_id=uuid7())
     text = unescape(client.get(f"/approvals/{approval.pk}/").content.decode())
@@ -164,7 +164,7 @@ def test_a_policy_is_previewed_and_then_published_on_its_page(
 ) -> None:
     client.force_login(governor)
     page = f"/approvals/escalation/{team.slug}/"
-    form = {"targets1": "rhea", "minutes1": "7", "targets3": "role:operator", "minutes3": "9", "after_last": "reject"}
+    form = {"targets1": "rhea", "minutes1": "7", "targets3": "role:admin", "minutes3": "9", "after_last": "reject"}
     text = unescape(client.post(page + "policy/", {**form, "preview": "yes"}).content.decode())
     assert "not published" in text
     assert "then rejected; it is not done" in text
@@ -173,7 +173,7 @@ def test_a_policy_is_previewed_and_then_published_on_its_page(
     levels = EscalationPolicy.objects.get().content["levels"]
     assert [(one["level"], one["targets"], one["minutes"]) for one in levels] == [
         (1, ["rhea"], 7),
-        (3, ["role:operator"], 9),
+        (3, ["role:admin"], 9),
     ]
     wrong = client.post(page + "policy/", {**form, "targets1": "nobody-here"})
     assert (wrong.status_code, "no active account called" in unescape(wrong.content.decode())) == (422, True)
@@ -184,4 +184,4 @@ def test_a_policy_is_previewed_and_then_published_on_its_page(
         "hours": {"monday": ["08:00-17:00"]},
         "holidays": {"2026-12-25": "Christmas"},
     }
-    assert "every operator" in unescape(client.get(page).content.decode())
+    assert "every admin" in unescape(client.get(page).content.decode())

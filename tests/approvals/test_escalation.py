@@ -15,7 +15,7 @@ from agents import errors
 from agents.models import AuditEntry, Run, Team, User
 from agents.runs import interventions
 from approvals import signals
-from approvals.escalation import expiring, firing, opening, pausing, publishing, targets
+from approvals.escalation import expiring, firing, opening, pausing, publishing, targets, written
 from approvals.escalation.clocks import Clock
 from approvals.escalation.ladder import Ladder
 from approvals.models import Approval, ApprovalClock, Decision, Escalation, EscalationPolicy
@@ -45,7 +45,7 @@ def approval(team: Team, rhea: User, olga: User) -> Approval:
 
 
 def test_a_question_opens_with_its_ladder_and_a_running_clock(approval: Approval) -> None:
-    assert [rung["targets"] for rung in approval.ladder["rungs"]] == [["rhea"], ["role:operator"]]
+    assert [rung["targets"] for rung in approval.ladder["rungs"]] == [["rhea"], ["role:admin"]]
     assert approval.ladder["policy"] == "service, version 1"
     assert approval.next_due_at == approval.requested_at + 10 * MINUTE
     assert approval.due_at == approval.requested_at + 15 * MINUTE
@@ -58,34 +58,30 @@ def test_nothing_happens_before_its_time(approval: Approval, heard: list[Any]) -
     assert (now(approval).rung, heard, Escalation.objects.count()) == (0, [], 0)
 
 
-def test_what_is_due_goes_to_the_next_level_and_those_people_are_named(
-    approval: Approval, olga: User, heard: list[Any]
-) -> None:
+def test_what_is_due_goes_to_the_next_level_and_those_people_are_named(approval: Approval, heard: list[Any]) -> None:
     let_pass(approval, 10.1)
     assert firing.fire() == 1
     (said,) = heard
-    assert (said["approval"].pk, said["level"], said["targets"]) == (approval.pk, 2, [olga])
+    assert (said["approval"].pk, said["level"], list(map(str, said["targets"]))) == (approval.pk, 2, ["ada"])
     assert tuple(said["channels"]) == ("email", "slack")
     row, kept = now(approval), Escalation.objects.get()
     assert (row.state, row.rung, row.next_due_at) == ("open", 1, kept.at + 20 * MINUTE)
-    assert (kept.what, kept.level, kept.told) == ("escalated", 2, ["olga"])
+    assert (kept.what, kept.level, kept.told) == ("escalated", 2, ["ada"])
     entry = AuditEntry.objects.get(verb="approval.escalated")
-    assert (entry.by_name, entry.detail["level"], entry.detail["told"]) == ("cockpit", 2, ["olga"])
+    assert (entry.by_name, entry.detail["level"], entry.detail["told"]) == ("cockpit", 2, ["ada"])
     assert firing.fire() == 0, "once is once"
 
 
 def test_what_was_published_later_changes_no_open_question(approval: Approval, team: Team) -> None:
-    policy(team, levels=[{"level": "L1", "targets": ["olga"], "minutes": 1}])
+    policy(team, levels=[{"level": "L1", "targets": ["ada"], "minutes": 1}])
     let_pass(approval, 5)
     assert firing.fire() == 0
     assert questions.held(seq=3).ladder["policy"] == "service, version 2"
 
 
 @pytest.mark.parametrize(("after_last", "state"), [("hold", "open"), ("reject", "expired"), ("emergency", "open")])
-def test_silence_never_approves_and_nothing_is_done(
-    team: Team, rhea: User, olga: User, max_: User, after_last: str, state: str
-) -> None:
-    policy(team, after_last=after_last, emergency=["max"] if after_last == "emergency" else [])
+def test_silence_never_approves_and_nothing_is_done(team: Team, rhea: User, after_last: str, state: str) -> None:
+    policy(team, after_last=after_last, emergency=["ada"] if after_last == "emergency" else [])
     approval = questions.held()
     for _ in range(6):
         let_pass(approval, 60)
@@ -104,8 +100,8 @@ def test_silence_never_approves_and_nothing_is_done(
     else:
         assert step.answer is None
     what = list(Escalation.objects.order_by("rung").values_list("what", "told"))
-    ends = {"hold": ("held", []), "reject": ("expired", []), "emergency": ("emergency", ["max"])}
-    assert what == [("escalated", ["olga"]), ends[after_last]]
+    ends = {"hold": ("held", []), "reject": ("expired", []), "emergency": ("emergency", ["ada"])}
+    assert what == [("escalated", ["ada"]), ends[after_last]]
 
 
 def test_the_database_refuses_a_ladder_that_ends_in_an_approval(approval: Approval) -> None:
@@ -266,7 +262,7 @@ def test_targets_are_who_has_the_role_there_now_and_only_people(team: Team, rhea
 # --- publishing -------------------------------------------------------------------------------------------------------
 def test_a_team_has_its_own_policy_before_the_one_for_all(team: Team, rhea: User) -> None:
     assert publishing.policy_of(team.pk)[0] == "built in"
-    publishing.publish_policy({"levels": LEVELS}, by=None)
+    publishing.publish_policy({"levels": LEVELS[1:]}, by=None)
     assert publishing.policy_of(team.pk)[0] == "every team, version 1"
     policy(team)
     assert publishing.policy_of(team.pk)[0] == "service, version 1"
@@ -291,6 +287,35 @@ def test_only_who_governs_a_team_publishes_for_it_and_the_attempt_is_kept(
 def test_a_policy_that_asks_somebody_unknown_is_refused(team: Team) -> None:
     with pytest.raises(errors.Invalid, match="no active account called 'rhea'"):
         policy(team)
+
+
+@pytest.mark.parametrize(
+    ("asks", "team_slug", "said"),
+    [
+        ("olga", "service", "olga cannot decide requests of Service: that takes the role reviewer or admin there"),
+        ("stella", "service", "stella cannot decide requests of Service"),
+        ("rhea", "", "rhea cannot decide requests of every team"),
+        ("bot", "service", "bot is no person"),
+        ("role:governance", "service", "cannot decide requests; role:admin and role:reviewer can"),
+    ],
+)
+def test_a_policy_asks_nobody_who_cannot_decide(
+    team: Team, rhea: User, olga: User, stranger: User, asks: str, team_slug: str, said: str
+) -> None:
+    User.objects.filter(pk=factories.person("bot", "reviewer", of=team).pk).update(kind="service")
+    level = {"level": "L1", "targets": [asks]}
+    with pytest.raises(errors.Invalid, match=said) as refused:
+        publishing.publish_policy({"team": team_slug, "levels": [level]}, by=None)
+    assert refused.value.field == "targets"
+    last = {"after_last": "emergency", "emergency": [asks], "levels": [{**level, "targets": ["role:admin"]}]}
+    with pytest.raises(errors.Invalid, match=said) as refused:
+        publishing.publish_policy({"team": team_slug, **last}, by=None)
+    assert refused.value.field == "emergency"
+    assert not EscalationPolicy.objects.exists()
+
+
+def test_what_is_built_in_asks_only_people_who_decide(team: Team) -> None:
+    assert publishing.publish_policy(written.DEFAULT, by=None).content["levels"] == written.DEFAULT["levels"]
 
 
 # --- many ticks -------------------------------------------------------------------------------------------------------
