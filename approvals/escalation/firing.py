@@ -70,17 +70,18 @@ def fire() -> int:
     """Everything that is due now, however much it is. What ends waits for what is to be told: before each batch of it
     the ladders are looked at again."""
     ending: list[UUID] = []
-    moved, until = 0, time.monotonic() + MOST_SECONDS
+    moved, tried, until = 0, 0, time.monotonic() + MOST_SECONDS
     while time.monotonic() < until:
         seen, batch = _fire_batch(ending)
         moved += batch
         if seen == BATCH:
             continue
-        ended = expiring.expire_overdue()
-        if not ended:
+        silent = ending[tried : tried + expiring.MOST]
+        ended = expiring.expire_silent(silent) + expiring.expire_overdue()
+        if not silent and not ended:
             break
-        moved += ended
-    return moved + expiring.expire_silent(ending)
+        tried, moved = tried + len(silent), moved + ended
+    return moved
 
 
 @transaction.atomic

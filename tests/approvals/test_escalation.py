@@ -143,6 +143,17 @@ def test_what_expires_together_ends_in_one_tick_and_holds_up_nobody(
     assert Approval.objects.filter(state="expired").count() == 5
 
 
+def test_what_nobody_answers_ends_batch_by_batch_in_one_tick(
+    team: Team, rhea: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy(team, after_last="reject", levels=LEVELS[:1])
+    run = questions.run()
+    for seq in range(2, 7):
+        let_pass(questions.held(run, seq=seq), 11)
+    monkeypatch.setattr(expiring, "MOST", 2)
+    assert (firing.fire(), Approval.objects.filter(state="expired").count()) == (5, 5)
+
+
 # --- the end of a question ------------------------------------------------------------------------------------------
 def with_hours(team: Team) -> None:
     """A calendar in which the next three days are closed, whichever day it is."""
