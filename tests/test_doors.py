@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -22,12 +21,11 @@ from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from agents.models import Agent, Autonomy, Role, Run, Team, User
+from agents.models import Agent, Role, Run, Team, User
 from approvals.bulk.models import BulkDecision
-from approvals.learning.models import Proposal
-from approvals.models import Approval, Decision, Endpoint, PolicySet, RunGrant, SampleCount
+from approvals.models import Approval, Endpoint, SampleCount
 from approvals.notify import links, telling
-from tests import factories, showing
+from tests import factories, showing, standing
 from tests.api import stage
 from tests.approvals import questions
 from tests.finops import books
@@ -172,35 +170,10 @@ def samples(till: Agent, olga: User) -> dict[str, Any]:
         "factor_id": showing.app_of(olga),
         "endpoint_id": hook.pk,
         "token": link.removesuffix("/").rpartition("/")[2],
-        **_autonomy(till, olga),
-        "grant_id": _grant(run, olga),
-        "number": _policies(olga),
+        **standing.autonomy(till, olga),
+        "grant_id": standing.grant(run, olga),
+        "number": standing.policies(olga),
     }
-
-
-def _policies(by: User) -> int:
-    """A version of the policies that nothing obeys."""
-    rule, tools = '@id("open") permit(principal, action, resource);', {"tools": {}}
-    PolicySet.objects.create(number=1, files={"a.cedar": rule}, cases=[], surface=tools, digest="1", published_by=by)
-    return 1
-
-
-def _grant(run: Run, by: User) -> UUID:
-    """What somebody let through for the rest of a run, with an answer to a question that is closed."""
-    earlier = questions.held(run, seq=9)
-    Approval.objects.filter(pk=earlier.pk).update(state=Approval.State.SUPERSEDED)
-    answer = Decision.objects.create(approval=earlier, by=by, answer="approve", seconds=1, request_id=uuid7())
-    facts = {"tool": earlier.tool, "gates": [], "bound": {}, "records": []}
-    made: RunGrant = RunGrant.objects.create(run=run, team=run.team, decision=answer, by=by, **facts)
-    return made.pk
-
-
-def _autonomy(till: Agent, by: User) -> dict[str, Any]:
-    """What it has earned with one tool, and what is proposed with another."""
-    shown = {"runs": 1, "judged": 1, "right": 1}
-    earned = Autonomy.objects.create(agent=till, tool="a", was=3, tier=2, granted_by=by, request_id=uuid7())
-    proposed = Proposal.objects.create(agent=till, tool="b", before=3, after=2, evidence=shown)
-    return {"autonomy_id": earned.pk, "proposal_id": proposed.pk}
 
 
 def _as(user: User) -> Client:
@@ -363,7 +336,7 @@ def _more(samples: dict[str, Any], olga: User) -> None:
         books.spend(other, run_id=asked.run_id, at=timezone.now())
         stage.minute(other)
         _decide(other, f"judge{number}")
-        _autonomy(other, mate)
+        standing.autonomy(other, mate)
         factories.step(run, seq=10 + number, kind="model", name="sim-small", says="")
     telling.tell()
 
