@@ -130,10 +130,16 @@ class Limits(Written):
     concurrency: Positive | None = None
 
 
-class Thresholds(Written):
-    """Below which a person looks first."""
+Share = Annotated[float, Field(gt=0, le=1)]
 
-    confidence: Annotated[float, Field(gt=0, le=1)] | None = None
+
+class Thresholds(BaseModel):
+    """Below which a person looks first: for every write, and, by its name, for one tool in place of that."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Share]
+
+    confidence: Share | None = None
 
 
 class Stage(Written):
@@ -226,13 +232,14 @@ def _check_together(bundle: Json) -> None:
     variables.check(bundle)
     chains.check(bundle.get("degraded", {}).get("models", []), table="degraded.models")
     used = {f"[tiers] {name}": name for name in bundle["tiers"]}
+    used |= {f"[thresholds] {name}": name for name in bundle.get("thresholds") or {} if name != "confidence"}
     used |= {f"[[pipeline]] number {number}": one["tool"] for number, one in enumerate(bundle.get("pipeline", []), 1)}
     remain = bundle.get("degraded", {}).get("tools", [])
     used |= {f"[degraded] tools, number {number}": name for number, name in enumerate(remain, 1)}
     named = [*tools, *(f"delegate.{slug}" for slug in bundle.get("delegates", ()))]
     for place, name in used.items():
         if name not in named:
-            hint = alike(name, named) or "Add it to tools."
+            hint = alike(name, [*named, "confidence"] if "thresholds" in place else named) or "Add it to tools."
             raise errors.Invalid(f"{place}: {name} is not among tools. {hint}", field="tools")
 
 
@@ -309,7 +316,7 @@ def refusal(error: ValidationError, *, inside: str = "") -> errors.Invalid:
 
 def _keys(path: tuple[str, ...]) -> list[str]:
     """The keys a table may have."""
-    tables: dict[tuple[str, ...], type[Written]] = {
+    tables: dict[tuple[str, ...], type[BaseModel]] = {
         (): Bundle,
         ("agent",): AgentTable,
         ("models",): ModelTable,

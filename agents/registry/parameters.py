@@ -60,6 +60,8 @@ def parameters(bundle: Json, *, models: Sequence[Json] = ()) -> list[Parameter]:
     if bundle.get("tools") and bundle.get("program") != "recorded":
         found.append(Parameter("thresholds.confidence", value(bundle, "thresholds.confidence")))
         for name in bundle["tools"]:
+            if name in (bundle.get("thresholds") or {}):
+                found.append(Parameter(f"thresholds.{name}", value(bundle, f"thresholds.{name}")))
             tier = value(bundle, f"tiers.{name}")
             if tier < 4:
                 found.append(Parameter(f"tiers.{name}", tier, tuple(str(one) for one in range(tier + 1, 5))))
@@ -76,6 +78,13 @@ def value(bundle: Json, path: str) -> Any:
     if table == "tiers":
         return _tier(bundle, name)
     return (bundle.get(table) or {}).get(name)
+
+
+def threshold(bundle: Json, tool: str) -> float | None:
+    """Below which confidence a person looks before this tool writes: its own, or that of all; None where none is."""
+    written = bundle.get("thresholds") or {}
+    found: float | None = written.get(tool, written.get("confidence"))
+    return found
 
 
 def read(bundle: Json, path: str, given: Any, *, models: Sequence[Json]) -> Any:
@@ -102,7 +111,7 @@ def is_milder(path: str, allowed: Any, given: Any) -> bool:
         return False
     if path in SPENDING:
         return Decimal(str(given)) > Decimal(str(allowed))
-    return path == "thresholds.confidence" and float(given) < float(allowed)
+    return path.startswith("thresholds.") and float(given) < float(allowed)
 
 
 def applied(bundle: Json, changes: Mapping[str, Any]) -> Json:

@@ -72,7 +72,7 @@ def consider(agent: Agent, call: Call, *, run: Run, seq: int, answer: Answer | N
         risk=tool.risk if tool else None,
         confidence=call.sure,
         says=tool.sentence(call.arguments) if tool else f"Use {call.tool}, which its release does not describe",
-        facts={"context": call.context, **_threshold(bundle)},
+        facts={"context": call.context, **_threshold(bundle, tool.name if tool else "")},
         answer=answer,
     )
     if tool is None:
@@ -92,6 +92,6 @@ def in_force(agent: Agent, run: Run) -> Json:
     return parameters.applied(agent.release.bundle, effective.changes(overriding.in_force(run)))
 
 
-def _threshold(bundle: Json) -> Json:
-    found = (bundle.get("thresholds") or {}).get("confidence")
+def _threshold(bundle: Json, tool: str) -> Json:
+    found = parameters.threshold(bundle, tool)
     return {} if found is None else {"confidence_threshold": found}

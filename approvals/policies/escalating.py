@@ -60,10 +60,13 @@ def _tiers(acts: Sequence[Action]) -> Iterator[str]:
 
 
 def _threshold(bundle: Json, acts: Sequence[Action]) -> list[str]:
-    least = (bundle.get("thresholds") or {}).get("confidence")
-    if least is None or not any(one.writes for one in acts):
-        return []
-    return [f"a person looks before it writes anything of which it is not {least:.0%} sure"]
+    written = bundle.get("thresholds") or {}
+    writes = [one.name for one in acts if one.writes]
+    least, own = written.get("confidence"), [name for name in writes if name in written]
+    told = [f"a person looks at {name} where it is not {written[name]:.0%} sure" for name in own]
+    if least is None or len(own) == len(writes):
+        return told
+    return [*told, f"a person looks before it writes anything {'else ' * bool(own)}of which it is not {least:.0%} sure"]
 
 
 def _policies(agent: Agent, acts: Sequence[Action]) -> list[str]:

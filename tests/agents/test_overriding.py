@@ -248,6 +248,10 @@ def test_fewer_acts_shown_to_people_than_the_release_promises_takes_governance(
     with pytest.raises(errors.Forbidden, match="takes the role governance"):
         change(run, "thresholds.confidence", 0.5, by=olga)
     change(run, "thresholds.confidence", 0.5, by=governor)
+    run = pipeline(1, thresholds={"test.echo": 0.8})
+    change(run, "thresholds.test.echo", 0.9, by=olga)
+    with pytest.raises(errors.Forbidden, match="takes the role governance"):
+        change(run, "thresholds.test.echo", 0.5, by=olga)
 
 
 def test_the_end_of_it_is_checked(pipeline: Start, olga: User) -> None:

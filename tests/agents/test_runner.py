@@ -117,6 +117,13 @@ def test_a_rejected_act_is_refused_with_who_and_why_and_never_done(pipeline):
     assert toolbox.effects == []
 
 
+def test_a_tool_may_have_a_threshold_of_its_own(pipeline):
+    stages = ("test.post", {"text": "one"}), ("test.note", {"text": "two"})
+    run = drive(pipeline(*stages, thresholds={"test.note": 0.9}))
+    assert (run.state, steps_of(run)) == ("waiting", [(1, "test.post", "done"), (2, "test.note", "held")])
+    assert drive(pipeline(*stages, thresholds={"confidence": 0.9})).steps.get().state == "held"
+
+
 def test_a_manual_act_is_done_by_the_person_who_posts_its_outcome(pipeline):
     run = drive(pipeline(("test.letter", {"text": "Dear café"}), ("test.echo", {"text": "{steps.0.tracking}"})))
     answer(run, 1, "outcome", outcome={"tracking": "RR 1"})

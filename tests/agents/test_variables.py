@@ -47,6 +47,8 @@ def test_what_does_not_fit_together_is_named(bundle: dict[str, Any], known: dict
     [
         ({"confidence": 2}, "[thresholds] confidence is 2; it should be less than or equal to 1"),
         ({"confidense": 0.5}, "Did you mean confidence?"),
+        ({"warehouse.burn": 0.5}, "[thresholds] warehouse.burn: warehouse.burn is not among tools."),
+        ({"warehouse.burn": 2}, "[thresholds] warehouse.burn is 2; it should be less than or equal to 1"),
     ],
 )
 def test_a_threshold_that_means_nothing_is_refused(bundle: dict[str, Any], table: Any, sentence: str) -> None:
