@@ -71,9 +71,12 @@ def forget() -> None:
 
 
 def _refresh() -> None:
+    """Look again where it is time. A thread inside a transaction waits for nobody: it has a connection, and whoever
+    looks may be waiting for just that one."""
     if time.monotonic() < _known.until:
         return
-    with _known.lock:
+    is_mine = _known.lock.acquire(blocking=not connection.in_atomic_block)
+    try:
         if time.monotonic() < _known.until:
             return
         try:
@@ -82,6 +85,9 @@ def _refresh() -> None:
             if not connection.in_atomic_block:
                 connection.close()  # a driver keeps none while a model or a tool works
         _known.until = time.monotonic() + FRESH_S
+    finally:
+        if is_mine:
+            _known.lock.release()
 
 
 def _look() -> None:

@@ -178,3 +178,11 @@ def test_what_was_approved_under_other_policies_is_asked_again_and_says_so(
     questions.settle(again, by=rhea)
     assert scripted.drive(run).state == "completed"
     assert [effect for effect, _ in toolbox.effects] == ["refund"]
+
+
+@pytest.mark.django_db
+def test_who_writes_an_intent_waits_for_nobody_who_waits_for_a_connection() -> None:
+    """All connections may be with drivers that are about to act, and one that looks up the policies wants one too."""
+    loaded.forget()
+    with loaded._known.lock, transaction.atomic():  # the other one, without a connection yet
+        assert loaded.enforced() is None
