@@ -232,7 +232,8 @@ def _check_together(bundle: Json) -> None:
     variables.check(bundle)
     chains.check(bundle.get("degraded", {}).get("models", []), table="degraded.models")
     used = {f"[tiers] {name}": name for name in bundle["tiers"]}
-    used |= {f"[thresholds] {name}": name for name in bundle.get("thresholds") or {} if name != "confidence"}
+    if program != OUTSIDE:
+        used |= {f"[thresholds] {name}": name for name in bundle.get("thresholds") or {} if name != "confidence"}
     used |= {f"[[pipeline]] number {number}": one["tool"] for number, one in enumerate(bundle.get("pipeline", []), 1)}
     remain = bundle.get("degraded", {}).get("tools", [])
     used |= {f"[degraded] tools, number {number}": name for number, name in enumerate(remain, 1)}
@@ -277,6 +278,30 @@ def _check_outside(bundle: Json) -> None:
             raise errors.Invalid(
                 f"[outside.{name}] fail_open: {what}, so it cannot go on without one.", field="outside"
             )
+    _name_thresholds(bundle)
+
+
+def _name_thresholds(bundle: Json) -> None:
+    """Thresholds of an agent that runs elsewhere are written with the names that its file has for its tools, or those
+    that they have here (`triage.refund`); they are kept by the latter, which gates and people know."""
+    slug, described = bundle["agent"]["slug"], bundle["outside"]
+    here = {f"{slug}.{name}": name for name in described}
+    named: Json = {}
+    for name, least in (bundle.get("thresholds") or {}).items():
+        kept = name if name == "confidence" or name in here else f"{slug}.{name}"
+        if kept != "confidence" and kept not in here:
+            hint = alike(name, [*described, *here, "confidence"]) or f"There are {', '.join(described)}."
+            raise errors.Invalid(f"[thresholds] {name}: there is no [outside.{name}]. {hint}", field="thresholds")
+        if kept in named:
+            raise errors.Invalid(f"[thresholds] names {here[kept]} twice: also as {kept}.", field="thresholds")
+        if kept in here and not described[here[kept]]["writes"]:
+            raise errors.Invalid(
+                f"[thresholds] {name}: [outside.{here[kept]}] only reads, and only what writes waits for being unsure.",
+                field="thresholds",
+            )
+        named[kept] = least
+    if named:
+        bundle["thresholds"] = named
 
 
 def _refuse_secrets(value: Any, path: tuple[str, ...]) -> None:
@@ -307,6 +332,9 @@ def refusal(error: ValidationError, *, inside: str = "") -> errors.Invalid:
         sentence = f"{_place(path)} is missing: it takes {WANTED.get(field, 'a value')}."
     elif found["type"] == "value_error":
         sentence = f"{_place(path)} {found['ctx']['error']}."
+    elif path[0] in ("tiers", "thresholds") and len(path) > 1 and isinstance(found["input"], dict):
+        name = ".".join((path[1], *list(found["input"])[:1]))
+        sentence = f'[{path[0]}] {path[1]} is a table: write the name of a tool in quotes, "{name}".'
     else:
         plain = found["msg"].partition(" should ")[2]
         words = f"it takes {WANTED[field]}" if field in WANTED else f"it should {plain}" if plain else found["msg"]

@@ -60,8 +60,8 @@ def parameters(bundle: Json, *, models: Sequence[Json] = ()) -> list[Parameter]:
     if bundle.get("tools") and bundle.get("program") != "recorded":
         found.append(Parameter("thresholds.confidence", value(bundle, "thresholds.confidence")))
         for name in bundle["tools"]:
-            if name in (bundle.get("thresholds") or {}):
-                found.append(Parameter(f"thresholds.{name}", value(bundle, f"thresholds.{name}")))
+            if name in (bundle.get("thresholds") or {}) or heeds(bundle, name):
+                found.append(Parameter(f"thresholds.{name}", threshold(bundle, name)))
             tier = value(bundle, f"tiers.{name}")
             if tier < 4:
                 found.append(Parameter(f"tiers.{name}", tier, tuple(str(one) for one in range(tier + 1, 5))))
@@ -85,6 +85,18 @@ def threshold(bundle: Json, tool: str) -> float | None:
     written = bundle.get("thresholds") or {}
     found: float | None = written.get(tool, written.get("confidence"))
     return found
+
+
+def heeds(bundle: Json, tool: str) -> bool:
+    """Whether a threshold means anything for a tool of this bundle: only what writes waits for being unsure."""
+    published = bundle.get("tool_schemas", {}).get(tool)
+    return published is None or bool(published["writes"])
+
+
+def allowed(bundle: Json, path: str) -> Any:
+    """What a release allows at a place: a tool without a threshold of its own is held to that of all."""
+    table, _, name = path.partition(".")
+    return threshold(bundle, name) if table == "thresholds" else value(bundle, path)
 
 
 def read(bundle: Json, path: str, given: Any, *, models: Sequence[Json]) -> Any:

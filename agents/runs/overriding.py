@@ -47,7 +47,7 @@ def override(
     if not any(by.may(one, agent.team_id) for one in (Permission.STEER, Permission.SPEND, Permission.PUBLISH)):
         _refuse("override.made", subject, Permission.STEER, by=by, what=parameter, request_id=request_id)
     fit = parameters.read(bundle, parameter, value, models=models(subject))
-    needed = _needed(parameter, parameters.value(bundle, parameter), fit)
+    needed = _needed(parameter, parameters.allowed(bundle, parameter), fit)
     if not by.may(needed, agent.team_id):
         _refuse("override.made", subject, needed, by=by, what=parameter, request_id=request_id)
     if not reason.strip():

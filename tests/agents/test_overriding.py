@@ -252,6 +252,12 @@ def test_fewer_acts_shown_to_people_than_the_release_promises_takes_governance(
     change(run, "thresholds.test.echo", 0.9, by=olga)
     with pytest.raises(errors.Forbidden, match="takes the role governance"):
         change(run, "thresholds.test.echo", 0.5, by=olga)
+    run = pipeline(1, thresholds={"confidence": 0.8}, tool_schemas={"test.echo": {"writes": False}})
+    with pytest.raises(errors.Forbidden, match="takes the role governance"):
+        change(run, "thresholds.test.note", 0.5, by=olga)
+    assert change(run, "thresholds.test.note", 0.9, by=olga).before is None, "it was held to that of all tools"
+    with pytest.raises(errors.Invalid, match="is no parameter"):
+        change(run, "thresholds.test.echo", 0.9, by=olga)
 
 
 def test_the_end_of_it_is_checked(pipeline: Start, olga: User) -> None:

@@ -48,6 +48,10 @@ def test_what_does_not_fit_together_is_named(bundle: dict[str, Any], known: dict
         ({"confidence": 2}, "[thresholds] confidence is 2; it should be less than or equal to 1"),
         ({"confidense": 0.5}, "Did you mean confidence?"),
         ({"warehouse.burn": 0.5}, "[thresholds] warehouse.burn: warehouse.burn is not among tools."),
+        (
+            {"warehouse": {"burn": 0.5}},
+            '[thresholds] warehouse is a table: write the name of a tool in quotes, "warehouse.burn',
+        ),
         ({"warehouse.burn": 2}, "[thresholds] warehouse.burn is 2; it should be less than or equal to 1"),
     ],
 )

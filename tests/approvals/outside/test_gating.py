@@ -81,6 +81,46 @@ def test_a_tier_that_people_raised_for_a_time_holds_here_too(triage: Agent, key:
     assert elsewhere.ask(key, "lookup", {}).verdict == "hold"
 
 
+def test_each_of_its_tools_may_have_to_be_surer_than_the_others(team: Team, key: User, olga: User) -> None:
+    tools = elsewhere.TOOLS | {"note": {"tier": 1}, "tag": {"tier": 2}}
+    triage = elsewhere.published(team, version="2", outside=tools, thresholds={"confidence": 0.6, "note": 0.9})
+    assert triage.release
+    assert triage.release.bundle["thresholds"] == {"confidence": 0.6, "triage.note": 0.9}
+    unsure = elsewhere.ask(key, "note", {}, confidence=0.8)
+    assert (unsure.verdict, unsure.gate) == ("hold", "confidence")
+    assert unsure.reason == "Its confidence is 0.80; below 0.9 a person looks before triage.note happens."
+    assert elsewhere.ask(key, "note", {}, confidence=0.9).verdict == "allow"
+    assert elsewhere.ask(key, "tag", {}, confidence=0.8).verdict == "allow", "that is held to what all are held to"
+    assert elsewhere.ask(key, "lookup", {}, confidence=0.1).verdict == "allow", "it only reads"
+    raised = {"parameter": "thresholds.triage.tag", "value": "0.85", "expires_at": timezone.now() + timedelta(hours=1)}
+    overriding.override(triage, by=olga, reason="Look at these.", request_id=uuid7(), **raised)
+    assert elsewhere.ask(key, "tag", {}, confidence=0.8).verdict == "hold"
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"lable": 0.5}, "[thresholds] lable: there is no [outside.lable]. Did you mean label?"),
+        ({"burn": 0.5}, "there is no [outside.burn]. There are refund, lookup, label, letter."),
+        ({"other.label": 0.5}, "there is no [outside.other.label]."),
+        ({"label": 2}, "[thresholds] label is 2; it should be less than or equal to 1."),
+        ({"label": 0.5, "triage.label": 0.6}, "[thresholds] names label twice: also as triage.label."),
+        (
+            {"triage": {"label": 0.5}},
+            '[thresholds] triage is a table: write the name of a tool in quotes, "triage.label".',
+        ),
+        (
+            {"lookup": 0.5},
+            "[thresholds] lookup: [outside.lookup] only reads, and only what writes waits for being unsure.",
+        ),
+    ],
+)
+def test_a_threshold_that_would_hold_nothing_is_refused(team: Team, table: Any, told: str) -> None:
+    with pytest.raises(errors.Invalid) as refused:
+        elsewhere.published(team, thresholds=table)
+    assert told in refused.value.message
+
+
 # --- asking again with the approval -----------------------------------------------------------------------------------
 def test_an_approved_call_goes_ahead_exactly_once(key: User, rhea: User) -> None:
     approval = elsewhere.held(key)
