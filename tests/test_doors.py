@@ -54,7 +54,7 @@ OWN = {
 WHOLE = {"metrics", "policies:roll-back"}
 # Doors to what holds for every team: everybody may read it, and changing it takes a role in every team.
 SHARED = {
-    *("policies:trial", "policies:enforcement"),
+    *("policies:trial", "policies:enforcement", "policies:publication"),
     *("api:list_policies", "api:publish_policies", "api:get_policies", "api:diff_policies", "api:preview_policies"),
     *("api:list_differences", "api:try_policies", "api:enforce_policies", "api:restore_policies"),
 }

@@ -104,7 +104,8 @@ def _read(given: Any, place: str) -> Json:
 
 
 def _sentence(error: ValidationError) -> str:
-    found = error.errors(include_url=False)[0]
+    first = "extra_forbidden"  # a misspelt key explains what else is missing
+    found = min(error.errors(include_url=False), key=lambda one: one["type"] != first)
     key = ".".join(map(str, found["loc"]))
     if found["type"] == "extra_forbidden":
         hint = alike(key, Case.model_fields) or f"There are {', '.join(Case.model_fields)}."

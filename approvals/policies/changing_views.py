@@ -1,5 +1,5 @@
 """The pages that change which policies hold: trying a version, enforcing it after what it would have done was shown,
-and going back. Publishing is for the command line and the API, where files are."""
+and going back."""
 
 from typing import Any
 

@@ -6,6 +6,7 @@ full stop since it stands among others.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from agents.registry.declarations import alike
 APPROVAL = "require_approval"
 KNOWN = ("id", "reason", "obligation", "level", "votes", "sla_minutes")
 DEMANDS = ("level", "votes", "sla_minutes")
+_BLANK = re.compile(r"(?:\s|//[^\n]*)*")
+_POLICY = re.compile(r'(?:"(?:\\.|[^"\\])*"|//[^\n]*|/|[^;"/])*;?')
 MOST = {"level": 4, "votes": 9, "sla_minutes": 60 * 24 * 31}
 
 
@@ -83,7 +86,7 @@ def _of_file(file: str, text: str, schema: cedarpy.Schema, seen: dict[str, str])
     try:
         document = json.loads(cedarpy.policies_to_json_str(text))
     except ValueError as error:
-        yield f"this is not Cedar: {error}."
+        yield from _unreadable(text) or [f"this is not Cedar: {error}."]
         return
     if document.get("templates"):
         yield "templates are not used here; write each policy out."
@@ -93,6 +96,21 @@ def _of_file(file: str, text: str, schema: cedarpy.Schema, seen: dict[str, str])
     for bad in cedarpy.validate_policies(text, schema).errors:
         named = bodies.get(bad.policy_id, {}).get("annotations", {}).get("id") or bad.policy_id
         yield f"{named}: {bad.error.replace(f'for policy `{bad.policy_id}`, ', '')}."
+
+
+def _unreadable(text: str) -> list[str]:
+    """Which policies are not Cedar, by their lines: the parser stops at the first and does not say where it stands."""
+    found, at = [], 0
+    while at < len(text):
+        blank, policy = _BLANK.match(text, at), _POLICY.match(text, at)
+        start, end = blank.end() if blank else at, policy.end() if policy else at
+        if text[start:end].strip():
+            try:
+                cedarpy.policies_to_json_str(text[start:end])
+            except ValueError as error:
+                found.append(f"line {text.count(chr(10), 0, start) + 1}: this is not Cedar: {error}.")
+        at = max(end, at + 1)
+    return found
 
 
 def _of_policy(given: str, body: Json, file: str, seen: dict[str, str]) -> Iterator[str]:

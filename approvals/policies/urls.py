@@ -2,11 +2,12 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from approvals.policies import changing_views, views
+from approvals.policies import changing_views, publishing_views, views
 
 app_name = "policies"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.policies, name="policies"),
+    path("new/", publishing_views.publication, name="publication"),
     path("roll-back/", changing_views.roll_back, name="roll-back"),
     path("<int:number>/trial/", changing_views.trial, name="trial"),
     path("<int:number>/enforcement/", changing_views.enforcement, name="enforcement"),
