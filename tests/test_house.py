@@ -27,6 +27,8 @@ LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_PAGE = 400, 40, 150
 # An idea without a noun is not yet understood.
 NAMELESS = {"utils", "helpers", "services", "common", "core", "base", "misc"}
 
+PAIRS = [("{%", "%}"), ("{{", "}}"), ("{#", "#}")]
+
 # What is longer for now, and how long it may be at most: these may shrink and nothing may join them without a reason.
 LONGER = {
     "tests/api/test_runs.py test_steps_show_what_went_in_what_came_out_and_what_they_touched": 43,  # one whole answer
@@ -101,6 +103,12 @@ def test_pages_hold_no(what: str, pattern: str) -> None:
 def _markup(path: Path) -> str:
     """The page without what Django takes out of it, which may hold `one=` and `>` of its own."""
     return re.sub(r"\{%.*?%\}|\{#.*?#\}|\{\{.*?\}\}", "", _source(path), flags=re.S)
+
+
+def test_no_tag_of_a_page_goes_over_the_end_of_its_line() -> None:
+    """Django takes such a tag for text: people would read it as it is written."""
+    lines = [(str(path), line) for path in TEMPLATES for line in _source(path).splitlines()]
+    assert [(path, line[:80]) for path, line in lines if any(line.count(a) != line.count(z) for a, z in PAIRS)] == []
 
 
 def test_the_markup_rules_would_notice() -> None:
