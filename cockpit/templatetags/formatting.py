@@ -129,11 +129,14 @@ def coarse(seconds: float) -> str:
 
 
 @register.filter
-def left(due: datetime | None) -> SafeString | str:
-    """A countdown, `0:40`, `11:55`, `3 h`; late from the last minute on; kept fresh by the script; None is a dash."""
+def left(due: datetime | None, form: str = "due") -> SafeString | str:
+    """A countdown, `0:40`, `11:55`, `3 h`; late from the last minute on; kept fresh by the script; None is a dash.
+    `left:"happens"` counts down to what nobody is late for: it ends in "now"."""
     if due is None:
         return "—"
     seconds = (due - timezone.now()).total_seconds()
+    if form == "happens":
+        return _time(due, countdown(seconds) if seconds > 0 else "now", "left-happens")
     return _time(due, countdown(seconds), "left", late=seconds < MINUTE)
 
 

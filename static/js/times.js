@@ -19,6 +19,7 @@ const WORDING = {
   },
   "age-bare": (passed) => coarse(Math.abs(passed)),
   left: (passed) => countdown(-passed),
+  "left-happens": (passed) => (passed < 0 ? countdown(-passed) : "now"),
 };
 
 // The server's clock is the one that counts: the stream says by how much this machine's is off.

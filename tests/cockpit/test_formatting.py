@@ -101,6 +101,12 @@ def test_a_countdown_ends_in_overdue(seconds, text):
     assert plain(formatting.countdown(seconds)) == text
 
 
+@pytest.mark.parametrize(("seconds", "text"), [(40, "0:40"), (0, "now"), (-5, "now")])
+def test_what_happens_by_itself_is_never_overdue(seconds, text, monkeypatch):
+    monkeypatch.setattr(timezone, "now", lambda: HERE - timedelta(seconds=seconds))
+    assert formatting.left(HERE, "happens").endswith(f' data-time="left-happens">{text}</time>')
+
+
 def test_a_time_is_shown_in_the_zone_in_force_and_says_so_on_hover(monkeypatch):
     monkeypatch.setattr(timezone, "now", lambda: HERE + timedelta(seconds=3))
     with timezone.override("Europe/Berlin"):
