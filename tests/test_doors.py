@@ -84,6 +84,7 @@ BODIES = {  # the API refuses what it does not know, and says so before it looks
     "api/v1/runs/<run_id>/pin": {"to": "old", "reason": "The change is harmless."},
     "api/v1/runs/<run_id>/overrides": {"parameter": "limits.steps", "value": 5, "reason": "It goes in circles."},
     "api/v1/agents/<slug>/overrides": {"parameter": "limits.steps", "value": 5, "reason": "They go in circles."},
+    "api/v1/agents/<slug>/thresholds": {"value": 0.9, "reason": "It was right above it."},
     "DELETE api/v1/runs/<run_id>/overrides": {"parameter": "limits.steps"},
     "DELETE api/v1/agents/<slug>/overrides": {"parameter": "limits.steps"},
     "api/v1/endpoints": {"team": "service", "name": "Day desk", "kind": "email", "address": "day@example.com"},

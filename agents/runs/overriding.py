@@ -36,15 +36,17 @@ def override(
     reason: str,
     request_id: UUID,
     expires_at: datetime | None,
+    evidence: Json | None = None,
 ) -> Override:
     """Change a parameter from the next step on. `expires_at` None is until the run ends, which an agent's runs do not.
+    `evidence` is what speaks for it, for the audit log.
 
     Making things stricter takes STEER. Allowing money that the release does not is for those who answer for money
     (SPEND); showing fewer acts to people than the release promises is for those who publish releases (PUBLISH).
     """
     agent = subject.agent if isinstance(subject, Run) else subject
     bundle = _release(subject).bundle
-    if not any(by.may(one, agent.team_id) for one in (Permission.STEER, Permission.SPEND, Permission.PUBLISH)):
+    if not may(subject, by=by):
         _refuse("override.made", subject, Permission.STEER, by=by, what=parameter, request_id=request_id)
     fit = parameters.read(bundle, parameter, value, models=models(subject))
     needed = _needed(parameter, parameters.allowed(bundle, parameter), fit)
@@ -53,11 +55,19 @@ def override(
     if not reason.strip():
         raise errors.Invalid(f"Say why you change {parameter}; the next person will ask.", field="reason")
     fields = {"by": by, "reason": reason.strip(), "expires_at": expires_at}
-    return _make(subject, parameter, fit, request_id=request_id, **fields)
+    return _make(subject, parameter, fit, request_id=request_id, evidence=evidence, **fields)
+
+
+def may(subject: Run | Agent, *, by: User) -> bool:
+    """Whether this person may change anything of it at all."""
+    agent = subject.agent if isinstance(subject, Run) else subject
+    return any(by.may(one, agent.team_id) for one in (Permission.STEER, Permission.SPEND, Permission.PUBLISH))
 
 
 @transaction.atomic
-def _make(subject: Run | Agent, parameter: str, value: Any, *, request_id: UUID, **fields: Any) -> Override:
+def _make(
+    subject: Run | Agent, parameter: str, value: Any, *, request_id: UUID, evidence: Json | None, **fields: Any
+) -> Override:
     _lock(subject)
     if found := Override.objects.filter(request_id=request_id).first():  # under the lock: its twin may be on the way
         if (_key(found), found.parameter, found.value) != (_key_of(subject), parameter, value):
@@ -79,6 +89,7 @@ def _make(subject: Run | Agent, parameter: str, value: Any, *, request_id: UUID,
         run=run, agent=agent, parameter=parameter, before=before, value=value, request_id=request_id, **fields
     )
     detail = {"override": str(made.pk), "change": change(made), "before": before, "after": value}
+    detail |= {"evidence": evidence} if evidence else {}
     until = made.expires_at.isoformat() if made.expires_at else None
     audit.record(
         "override.made", about=subject, by=made.by, reason=made.reason, request_id=request_id, until=until, **detail
@@ -92,8 +103,8 @@ def revert(subject: Run | Agent, *, parameter: str, by: User, reason: str = "", 
     if earlier := _reverted(subject, parameter, request_id):
         return earlier  # delivered again: what was changed since stays
     found = last(subject, parameter)
-    may = by.may(Permission.STEER, subject.team_id) or (found is not None and found.by_id == by.pk)
-    if not may:
+    is_theirs = found is not None and found.by_id == by.pk
+    if not is_theirs and not by.may(Permission.STEER, subject.team_id):
         _refuse("override.reverted", subject, Permission.STEER, by=by, what=parameter, request_id=request_id)
     if found is None:
         raise errors.Conflict(f"{parameter} of {subject} is as its release says.", field="parameter")

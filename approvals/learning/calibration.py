@@ -3,7 +3,7 @@
 Counted by the database in hundredths of confidence, so that a page costs the same after a million decisions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,14 +12,10 @@ from django.db.models import Count, DecimalField, Q, Sum
 from django.db.models.functions import Cast, Floor
 from django.utils import timezone
 
-from agents.models import Agent, Override
-from agents.registry import parameters
-from agents.runs import overriding
 from approvals.learning import criteria, outcomes, statistics
-from approvals.learning.statistics import Bin, Cell, Share, Threshold
+from approvals.learning.statistics import Bin, Cell, Share
 from approvals.models import Approval, ApprovalQuerySet
 
-PARAMETER = "thresholds.confidence"
 EXACTLY = DecimalField(max_digits=16, decimal_places=12)
 SIMILAR_FOR = timedelta(days=30)
 LATEST = 2000
@@ -56,11 +52,6 @@ class Calibration:
         """The tenths in which anything was said."""
         return statistics.bins(self.cells)
 
-    def proposed(self) -> Threshold | None:
-        """The threshold that the figures speak for."""
-        wanted = criteria.current().calibration
-        return statistics.threshold(self.cells, target=wanted.target, enough=wanted.enough)
-
 
 def since(at: datetime) -> datetime:
     """From when on decisions count."""
@@ -83,6 +74,18 @@ def of(agent_id: UUID, *, tool: str = "", since: datetime, latest: int | None = 
     if latest is not None:
         found = found.filter(pk__in=found.order_by("-decided_at").values("pk")[:latest])
     return _calibration(tool, [(cell, share) for _, _, cell, share in _counted(outcomes.judged(found))])
+
+
+def one_of(known: Iterable[Calibration], tool: str) -> Calibration:
+    """That of one tool; of one that nobody judged, nothing."""
+    return next((one for one in known if one.tool == tool), _calibration(tool, []))
+
+
+def together(known: Iterable[Calibration]) -> Calibration:
+    """Several tools as if they were one."""
+    tools = list(known)
+    rows: list[tuple[Cell | None, Share]] = [(cell, Share(cell.right, cell.of)) for one in tools for cell in one.cells]
+    return _calibration("", [*rows, *((None, one.silent) for one in tools)])
 
 
 def _counted(found: ApprovalQuerySet) -> list[tuple[UUID, str, Cell | None, Share]]:
@@ -114,27 +117,6 @@ def _calibration(tool: str, rows: Sequence[tuple[Cell | None, Share]]) -> Calibr
         [places[place] for place in sorted(places)],
         Share(sum(one.right for one in silent), sum(one.of for one in silent)),
     )
-
-
-# --- the threshold in force -------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """Below which confidence a person looks first, by the release and as it is changed now."""
-
-    released: float | None
-    override: Override | None
-
-    @property
-    def value(self) -> float | None:
-        """What holds; None where nobody set one."""
-        return float(self.override.value) if self.override and self.override.value is not None else self.released
-
-
-def in_force(agent: Agent) -> InForce:
-    """The threshold of an agent."""
-    released = parameters.value(agent.release.bundle, PARAMETER) if agent.release else None
-    changed = [one for one in overriding.in_force(agent) if one.parameter == PARAMETER]
-    return InForce(released, changed[-1] if changed else None)
 
 
 # --- beside a question ------------------------------------------------------------------------------------------------

@@ -1,18 +1,23 @@
-"""The API's door to calibration: how sure an agent says it is, against how right it was."""
+"""The API's doors to calibration: how sure an agent says it is, against how right it was, and the threshold that
+follows."""
 
-from typing import Self
+from typing import Any, Self
+from uuid import UUID
 
 from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import Field
+from uuid_utils.compat import uuid7
 
 from agents.models import Agent
 from agents.registry.api import visible_agent
-from agents.wire import ActorRequest, Out
+from agents.runs.override_api import OverrideOut
+from agents.wire import ActorRequest, Body, Out
 from approvals.learning import calibration as calibrations
-from approvals.learning import criteria
+from approvals.learning import criteria, thresholds
 from approvals.learning.calibration import Calibration
-from approvals.learning.statistics import Bin, Share, Threshold
+from approvals.learning.statistics import Bin, Share
+from approvals.learning.thresholds import Proposal
 
 router = Router(tags=["calibration"])
 
@@ -47,18 +52,22 @@ class BinOut(Out):
 
 
 class ThresholdOut(Out):
-    """A confidence from which on the agent is right often enough; `covers` of all that had a confidence."""
+    """A confidence from which on the agent is right often enough, and the parameter that it is for: the tool's own, or
+    that of all tools. `covers` of all that had a confidence."""
 
+    parameter: str
     value: float
     share: ShareOut
     covers: ShareOut
 
     @classmethod
-    def of(cls, found: Threshold | None) -> Self | None:
+    def of(cls, one: Proposal) -> Self | None:
         """Null where no threshold does."""
+        found = one.threshold
         if found is None:
             return None
-        return cls(value=found.value, share=ShareOut.of_share(found.share), covers=ShareOut.of_share(found.covers))
+        shares = {"share": ShareOut.of_share(found.share), "covers": ShareOut.of_share(found.covers)}
+        return cls(parameter=one.parameter, value=found.value, **shares)
 
 
 class CalibrationOut(Out):
@@ -72,12 +81,15 @@ class CalibrationOut(Out):
     error: float | None
     bins: list[BinOut]
     threshold: float | None
+    held_by: str | None
     proposed: ThresholdOut | None
     tools: list[str]
 
     @classmethod
     def of_agent(cls, agent: Agent, found: Calibration, whole: Calibration, tools: list[str]) -> Self:
-        """With the threshold in force and the one that the figures of all its tools speak for."""
+        """With the threshold in force and the one that the figures speak for."""
+        held = thresholds.in_force(agent, found.tool)
+        proposal = thresholds.proposed(whole, found if found.tool else None)
         return cls(
             agent=agent.slug,
             tool=found.tool or None,
@@ -86,8 +98,9 @@ class CalibrationOut(Out):
             said=ShareOut.of_share(found.said),
             error=found.error,
             bins=[BinOut.of(one) for one in found.bins],
-            threshold=calibrations.in_force(agent).value,
-            proposed=ThresholdOut.of(whole.proposed()),
+            threshold=held.value,
+            held_by=None if held.value is None else thresholds.parameter(found.tool if held.is_own else ""),
+            proposed=ThresholdOut.of(proposal),
             tools=tools,
         )
 
@@ -98,14 +111,35 @@ class OfTool(Schema):
     tool: str = Field("", max_length=160, description="A tool; all of them when left out.")
 
 
+class ThresholdIn(Body):
+    """A threshold to be put in force, for one tool or for all."""
+
+    tool: str = Field("", max_length=160)
+    value: Any
+    reason: str = ""
+    request_id: UUID | None = None
+
+
 @router.get(
     "/{slug}/calibration", response=CalibrationOut, operation_id="get_calibration", summary="How right an agent is"
 )
 def get_calibration(request: ActorRequest, slug: str, of: Query[OfTool]) -> CalibrationOut:
     """Over the decisions of the last days that the criteria name."""
     agent = visible_agent(request.actor, slug)
-    since = calibrations.since(timezone.now())
-    tools = [one.tool for one in calibrations.of_agents([agent.pk], since=since).get(agent.pk, ())]
-    whole = calibrations.of(agent.pk, since=since)
-    found = calibrations.of(agent.pk, tool=of.tool, since=since) if of.tool else whole
-    return CalibrationOut.of_agent(agent, found, whole, tools)
+    known = calibrations.of_agents([agent.pk], since=calibrations.since(timezone.now())).get(agent.pk, ())
+    whole = calibrations.together(known)
+    found = calibrations.one_of(known, of.tool) if of.tool else whole
+    return CalibrationOut.of_agent(agent, found, whole, [one.tool for one in known])
+
+
+@router.post(
+    "/{slug}/thresholds",
+    response={201: OverrideOut},
+    operation_id="put_threshold",
+    summary="Put a threshold in force",
+)
+def put_threshold(request: ActorRequest, slug: str, body: ThresholdIn) -> OverrideOut:
+    """For a week, from the next step of each run on."""
+    agent = visible_agent(request.actor, slug)
+    given = {"tool": body.tool, "value": body.value, "reason": body.reason, "request_id": body.request_id or uuid7()}
+    return OverrideOut.of(thresholds.put_in_force(agent, by=request.actor, **given))

@@ -1,21 +1,35 @@
 """The pages of calibration: every agent with each of its tools, one of them in full, and the threshold that follows."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import errors
 from agents.keyset import cut
-from agents.models import Agent, Permission
+from agents.models import Agent
 from agents.pages import PersonRequest, reason_and_request_id
 from agents.runs import overriding
 from approvals.learning import calibration as calibrations
-from approvals.learning import charts, criteria
+from approvals.learning import charts, criteria, thresholds
+from approvals.learning.calibration import Calibration
+from approvals.learning.thresholds import InForce, Proposal
 
 AGENTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """One tool of an agent: how right, what holds, and what follows."""
+
+    known: Calibration
+    in_force: InForce
+    proposal: Proposal
 
 
 @require_safe
@@ -32,31 +46,22 @@ def calibration(request: PersonRequest) -> HttpResponse:
 @require_safe
 def agent_calibration(request: PersonRequest, slug: str) -> HttpResponse:
     """One agent with one tool, or with all: the reliability diagram, and which threshold the figures speak for."""
-    agent = _agent(request, slug)
+    agent, since = _agent(request, slug), calibrations.since(timezone.now())
+    known = calibrations.of_agents([agent.pk], since=since).get(agent.pk, ())
     if request.htmx.target == "calibration":
-        found = calibrations.of_agents([agent.pk], since=calibrations.since(timezone.now()))
-        context = {"agent": agent, "rows": found.get(agent.pk, ()), "days": criteria.current().calibration.days}
+        context = {"agent": agent, "rows": known, "days": criteria.current().calibration.days}
         return render(request, "approvals/learning/agent_panel.html", context)
-    return render(request, "approvals/learning/agent_calibration.html", _page(request, agent))
+    return render(request, "approvals/learning/agent_calibration.html", _page(request, agent, known))
 
 
 @require_POST
 def threshold(request: PersonRequest, slug: str) -> HttpResponse:
-    """Put a threshold in force, for as long as an override of all runs of an agent may hold."""
-    agent = _agent(request, slug)
-    if _may(request, agent) and not _has_threshold(agent):
-        raise errors.Conflict(f"{agent} has no release whose threshold could be changed.")
-    given = request.POST.get("threshold", "")
-    until = timezone.now() + overriding.LONGEST
-    overriding.override(
-        agent,
-        parameter=calibrations.PARAMETER,
-        value=given,
-        by=request.actor,
-        expires_at=until,
-        **reason_and_request_id(request.POST),
-    )
-    return redirect("approvals:agent-calibration", slug=agent.slug)
+    """Put a threshold in force, for one tool or for all."""
+    agent, tool = _agent(request, slug), request.POST.get("tool", "")
+    given = {"tool": tool, "value": request.POST.get("threshold", ""), **reason_and_request_id(request.POST)}
+    thresholds.put_in_force(agent, by=request.actor, **given)
+    address = reverse("approvals:agent-calibration", args=[agent.slug])
+    return redirect(f"{address}?{urlencode({'tool': tool})}" if tool else address)
 
 
 def _agent(request: PersonRequest, slug: str) -> Agent:
@@ -66,40 +71,33 @@ def _agent(request: PersonRequest, slug: str) -> Agent:
     return found
 
 
-def _page(request: PersonRequest, agent: Agent) -> dict[str, Any]:
-    tool, wanted = request.GET.get("tool", ""), criteria.current().calibration
-    since = calibrations.since(timezone.now())
-    tools = [one.tool for one in calibrations.of_agents([agent.pk], since=since).get(agent.pk, ())]
-    found = calibrations.of(agent.pk, tool=tool, since=since)
-    in_force = calibrations.in_force(agent)
-    whole = found if not tool else calibrations.of(agent.pk, since=since)
+def _page(request: PersonRequest, agent: Agent, known: Sequence[Calibration]) -> dict[str, Any]:
+    tool, whole = request.GET.get("tool", ""), calibrations.together(known)
+    found = calibrations.one_of(known, tool) if tool else whole
+    changes = thresholds.changed(agent)
+    in_force = thresholds.in_force(agent, tool, changes=changes)
+    proposal = thresholds.proposed(whole, found if tool else None)
+    value = proposal.threshold.value if proposal.threshold else None
     return {
         "agent": agent,
         "tool": tool,
-        "tools": [(one, one) for one in tools],
+        "tools": [(one.tool, one.tool) for one in known],
         "found": found,
         "in_force": in_force,
-        "proposed": whole.proposed(),
-        "wanted": wanted,
-        "figure": charts.reliability(found, threshold=in_force.value),
+        "proposal": proposal,
+        "held": thresholds.in_force(agent, proposal.tool, changes=changes),
+        "rows": [] if tool else [_row(agent, one, whole, changes) for one in known],
+        "wanted": criteria.current().calibration,
+        "figure": charts.reliability(
+            found, threshold=in_force.value, proposed=value if proposal.tool == tool else None
+        ),
         "caption": charts.caption(agent.slug, found),
-        "refusal": _refusal(request, agent),
+        "refusal": thresholds.refusal(agent, proposal.tool, value, by=request.actor),
+        "moot": thresholds.moot(agent, tool),
         "lasts": overriding.LONGEST,
     }
 
 
-def _refusal(request: PersonRequest, agent: Agent) -> str:
-    """Why this person can put no threshold in force; empty when they can."""
-    if not _has_threshold(agent):
-        return f"{agent} has no release whose threshold could be changed."
-    if not _may(request, agent):
-        return f"Changing the threshold takes the role operator or governance in {agent.team}."
-    return ""
-
-
-def _may(request: PersonRequest, agent: Agent) -> bool:
-    return any(request.actor.may(one, agent.team_id) for one in (Permission.STEER, Permission.PUBLISH))
-
-
-def _has_threshold(agent: Agent) -> bool:
-    return agent.release is not None and calibrations.PARAMETER in {one.path for one in overriding.on_offer(agent)}
+def _row(agent: Agent, known: Calibration, whole: Calibration, changes: thresholds.Changes) -> ToolRow:
+    in_force = thresholds.in_force(agent, known.tool, changes=changes)
+    return ToolRow(known, in_force, thresholds.proposed(whole, known))

@@ -12,9 +12,9 @@ MIDDLES = [WIDTH * (place + 0.5) for place in range(BINS)]
 WORDS = [f"{WIDTH * place:.0f}–{WIDTH * (place + 1):.0f} %" for place in range(BINS)]
 
 
-def reliability(found: Calibration, *, threshold: float | None) -> Json:
+def reliability(found: Calibration, *, threshold: float | None, proposed: float | None = None) -> Json:
     """How often it was right in each tenth of what it said, with 95 % intervals; the line on which right is as often as
-    said; the threshold in force; and how many cases each bar rests on."""
+    said; the threshold in force, and one that is proposed instead; and how many cases each bar rests on."""
     bins = found.bins
     x = [WIDTH * (round(one.low * BINS) + 0.5) for one in bins]
     right = [_percent(one.share.value or 0.0) for one in bins]
@@ -38,10 +38,8 @@ def reliability(found: Calibration, *, threshold: float | None) -> Json:
             "y": [_percent(one.said) for one in bins],
         },
         {"type": "bar", "name": "Decisions", "visible": False, "x": x, "y": [one.share.of for one in bins]},
-        _line("Right as often as said", [0, 100], [0, 100], "dot"),
+        *_marks(threshold, proposed),
     ]
-    if threshold is not None:
-        data.append(_line(f"Threshold {threshold:g}", [_percent(threshold)] * 2, [0, 100], "solid"))
     layout = {
         "showlegend": True,
         "legend": {"y": 1, "yanchor": "bottom"},
@@ -57,6 +55,16 @@ def caption(name: str, found: Calibration) -> str:
     """What the chart shows, in words."""
     what = f" with {found.tool}" if found.tool else ""
     return f"How often {name}{what} was right, by how sure it said it was"
+
+
+def _marks(threshold: float | None, proposed: float | None) -> list[Json]:
+    """The lines over the bars; a proposal that is in force already is one line with it."""
+    found = [_line("Right as often as said", [0, 100], [0, 100], "dot")]
+    if threshold is not None:
+        found.append(_line(f"Threshold {threshold:g}", [_percent(threshold)] * 2, [0, 100], "solid"))
+    if proposed and proposed != threshold:
+        found.append(_line(f"Proposed {proposed:g}", [_percent(proposed)] * 2, [0, 100], "dash"))
+    return found
 
 
 def _line(name: str, x: list[float], y: list[float], dash: str) -> Json:

@@ -133,6 +133,11 @@ def calibration_error(counted: Iterable[Cell]) -> float | None:
     return sum(one.gap * one.share.of for one in found) / of if of else None
 
 
+def at_or_above(counted: Iterable[Cell], least: float) -> Share:
+    """How many were right of those at or above a confidence, in whole hundredths."""
+    return total(cell for cell in counted if cell.place / CELLS >= least)
+
+
 def threshold(counted: Sequence[Cell], *, target: float, enough: int) -> Threshold | None:
     """The smallest hundredth at or above which at least `enough` cases were right in at least `target` of them.
     None where no threshold does."""

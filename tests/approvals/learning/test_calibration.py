@@ -12,8 +12,8 @@ from pytest_django import DjangoAssertNumQueries
 from uuid_utils.compat import uuid7
 
 from agents import errors
-from agents.models import Agent, Override, User
-from approvals.learning import calibration, charts, criteria
+from agents.models import Agent, AuditEntry, Override, User
+from approvals.learning import calibration, charts, criteria, thresholds
 from approvals.learning.statistics import Share
 from approvals.models import Approval
 from tests import factories
@@ -31,6 +31,12 @@ def refunds(agent: Agent) -> Agent:
     made.release = factories.release(made, tools=["test.refund"], thresholds={"confidence": 0.5})
     made.save(update_fields=["release"])
     return made
+
+
+def plain(client: Client, address: str) -> str:
+    """The words of a page."""
+    words = re.sub(r"<[^>]+>", " ", client.get(address).content.decode()).replace("\N{NO-BREAK SPACE}", " ")
+    return re.sub(r" ([.,])", r"\1", re.sub(r"\s+", " ", words))
 
 
 def test_what_was_said_is_counted_with_what_came_true(refunds: Agent, rhea: User) -> None:
@@ -95,7 +101,7 @@ def test_the_page_proposes_a_threshold_and_somebody_puts_it_in_force(
     client.post(f"{address}threshold/", {"threshold": "0.61", "reason": "So it was right.", "request_id": str(uuid7())})
     made = Override.objects.get(agent=refunds, parameter="thresholds.confidence")
     assert (made.value, made.by, made.run) == (0.61, olga, None)
-    assert calibration.in_force(refunds).value == 0.61
+    assert thresholds.in_force(refunds).value == 0.61
     assert "That is the threshold it works with" in client.get(address).content.decode()
 
 
@@ -111,6 +117,43 @@ def test_showing_people_less_than_the_release_promises_takes_governance(
     assert not Override.objects.exists()
 
 
+def test_a_tool_with_figures_enough_gets_a_threshold_of_its_own_and_another_is_held_to_that_of_all(
+    refunds: Agent, rhea: User, olga: User, client: Client
+) -> None:
+    decided.judged(refunds, [(0.9, RIGHT)] * 60 + [(0.85, WRONG)] * 10, by=rhea)
+    decided.judged(refunds, [(0.7, RIGHT)] * 30, by=rhea, tool="test.note")
+    client.force_login(olga)
+    address = f"/approvals/calibration/{refunds.slug}/"
+    own = plain(client, f"{address}?tool=test.refund")
+    assert "for test.refund · n = 70" in own
+    assert "From 0.86 on it was right in 100 % of 60 acts with test.refund" in own
+    few = plain(client, f"{address}?tool=test.note")
+    assert "test.note was judged in 30 acts with a confidence. From 50 on" in few
+    assert "for every tool of refunds · n = 100" in few
+    given = {"tool": "test.refund", "threshold": "0.86", "reason": "So it was right.", "request_id": str(uuid7())}
+    assert client.post(f"{address}threshold/", given).headers["Location"] == f"{address}?tool=test.refund"
+    refund, note = (thresholds.in_force(refunds, tool) for tool in ("test.refund", "test.note"))
+    assert (refund.value, refund.is_own, note.value, note.is_own) == (0.86, True, 0.5, False)
+    kept = AuditEntry.objects.get(verb="override.made")
+    assert kept.detail["evidence"] == {"days": 90, "right": 60, "of": 60, "said": 70}
+    assert [
+        "Threshold 0.86" in client.get(f"{address}{tool}").content.decode() for tool in ("?tool=test.refund", "")
+    ] == [
+        True,
+        False,
+    ], "the diagram draws what holds for the tool"
+
+
+def test_a_tool_that_is_not_right_often_enough_borrows_no_threshold_from_others(refunds: Agent, rhea: User) -> None:
+    decided.judged(refunds, [(0.9, RIGHT)] * 5000, by=rhea, tool="test.note")
+    decided.judged(refunds, [(0.9, RIGHT)] * 40 + [(0.9, WRONG)] * 20, by=rhea)
+    known = calibration.of_agents([refunds.pk], since=LONG_AGO)[refunds.pk]
+    whole = calibration.together(known)
+    assert thresholds.proposed(whole).threshold is not None
+    found = thresholds.proposed(whole, calibration.one_of(known, decided.TOOL))
+    assert (found.tool, found.threshold, found.of, found.too_few) == (decided.TOOL, None, 60, None)
+
+
 def test_nothing_is_proposed_from_few_cases(refunds: Agent, rhea: User, client: Client) -> None:
     decided.judged(refunds, [(0.8, RIGHT)] * 20, by=rhea)
     client.force_login(rhea)
@@ -122,13 +165,14 @@ def test_nothing_is_proposed_from_few_cases(refunds: Agent, rhea: User, client: 
 
 def test_the_diagram_is_drawn_with_its_threshold_and_read_as_a_table(refunds: Agent, rhea: User) -> None:
     decided.judged(refunds, [(0.85, RIGHT), (0.85, WRONG), (1.0, RIGHT)], by=rhea)
-    figure = charts.reliability(calibration.of(refunds.pk, since=LONG_AGO), threshold=0.7)
+    figure = charts.reliability(calibration.of(refunds.pk, since=LONG_AGO), threshold=0.7, proposed=0.8)
     right, said, of, *marks = figure["data"]
     assert (right["x"], right["y"], of["y"]) == ([85.0, 95.0], [50.0, 100.0], [2, 1])
     assert said["y"] == [85.0, 100.0]
     assert [(mark["name"], mark["x"], mark["meta"]) for mark in marks] == [
         ("Right as often as said", [0, 100], "mark"),
         ("Threshold 0.7", [70.0, 70.0], "mark"),
+        ("Proposed 0.8", [80.0, 80.0], "mark"),
     ]
     from cockpit.templatetags.charts import _table
 
