@@ -10,12 +10,12 @@ from tests import factories
 Stage = tuple[str, dict[str, Any]]
 
 
-def start(agent: Agent, by: User, *stages: Stage, **bundle: Any) -> Run:
+def start(agent: Agent, by: User, *stages: Stage, objective: str = "Ticket 882.", **bundle: Any) -> Run:
     """A run that uses these tools one after the other, whatever becomes of each."""
     script = [{"tool": tool, "arguments": given, "on_error": "continue"} for tool, given in stages]
     tools = sorted({tool for tool, _ in stages})
     release = factories.release(agent, program="pipeline", pipeline=script, tools=tools, models=[], **bundle)
-    return drive(starting.start(agent, objective="Ticket 882.", by=by, release=release))
+    return drive(starting.start(agent, objective=objective, by=by, release=release))
 
 
 def drive(run: Run) -> Run:
