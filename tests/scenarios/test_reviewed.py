@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
-from uuid_utils.compat import uuid7
 
 from agents.models import Run, Step, Team, User
 from approvals.escalation import firing, publishing
-from approvals.models import Approval, Escalation
+from approvals.models import Approval, Decision, Escalation
 from cockpit.replaying import Replay
+from tests import factories
 from tests.api import stage
-from tests.approvals.test_escalation import let_pass
+from tests.approvals.clockwork import let_pass
+from tests.posting import Browser
 from tests.recordings import SHARED, needs_shared, shared_lines
 from tests.scenarios.test_replay import drive
 
@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), needs_shared]
 EACH = 6
 """Runs of each domain."""
 DOMAINS = ("airline", "retail")
-Decide = Callable[[Approval], None]
+Decide = Callable[..., None]
+OBJECTIONS = {"reject", "edit", "edit by API"}
 
 
 def lines() -> Iterator[dict[str, Any]]:
@@ -51,15 +52,23 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture
-def reviewers(team: Team, rhea: User, client: Client) -> dict[str, Decide]:
-    """Who answers how: by pages, by API, or not at all."""
-    client.force_login(rhea)
-    api = stage.token("second-look", "reviewer", of=team)
+def by_pages(person: User) -> Decide:
+    """Somebody who opens each request and sends its form, filled in."""
+    browser = Browser(person)
 
-    def page(approval: Approval, **posted: Any) -> None:
-        given = {"reason": "As the booking says.", "request_id": str(uuid7()), "place": "page", **posted}
-        assert client.post(f"/approvals/{approval.pk}/decision/", given).status_code == 302
+    def decide(approval: Approval, **chosen: str) -> None:
+        page = f"/approvals/{approval.pk}/"
+        form = browser.form(page, "/decision/")
+        answer = form.submit(**{"reason": "As the booking says.", **chosen})
+        assert (answer.status_code, answer.headers["Location"]) == (302, page)
+
+    return decide
+
+
+@pytest.fixture
+def reviewers(team: Team, rhea: User) -> dict[str, Decide]:
+    """Who answers how, by pages or by API."""
+    api, page = stage.token("second-look", "reviewer", of=team), by_pages(rhea)
 
     def door(approval: Approval, **body: Any) -> None:
         api.post(f"/approvals/{approval.pk}/decision", {"reason": "As the booking says.", **body})
@@ -100,17 +109,7 @@ def test_each_run_ends_as_its_reviewers_decided(chosen: Path, team: Team, review
 
     given = answered(going, by_turns, reviewers)
     assert len(given) > EACH
-    objected = {run_id for run_id, how in given.items() if {"reject", "edit"} & set(how)}
-    assert objected
-    for run in Run.objects.all():
-        if run.pk in objected:
-            assert (run.state, run.failure_class) == ("failed", "diverged")
-            last = run.steps.order_by("seq").last()
-            assert last
-            assert (last.state, last.writes) == ("refused", True)  # and nothing recorded behind it happened
-            assert not run.payloads.get(seq=last.seq).output
-        else:
-            assert run.state == "completed", run.failure
+    ended_as_decided(given)
     assert list(going.differences()) == []
 
 
@@ -129,29 +128,114 @@ def test_what_was_approved_was_carried_out_and_nothing_else(
     assert tiers.count() == Approval.objects.filter(state="approved").count()
 
 
-def test_what_everybody_ignores_goes_up_the_ladder_and_never_happens(chosen: Path, team: Team, rhea: User) -> None:
+def ladder(team: Team, **end: Any) -> None:
+    """Four levels of reviewers, ten minutes each, and then what is said to follow."""
     levels = [{"level": f"L{place}", "targets": ["role:reviewer"], "minutes": 10} for place in range(1, 5)]
-    publishing.publish_policy({"team": team.slug, "levels": levels, "after_last": "reject"}, by=None)
+    publishing.publish_policy({"team": team.slug, "levels": levels, **end}, by=None)
+
+
+def ignore(asked: list[Approval], times: int = 4) -> None:
+    """Let the time of one level after another go by."""
+    for _ in range(times):
+        assert not Approval.objects.filter(state="expired").exists()
+        for approval in asked:
+            let_pass(approval, 10.1)
+        firing.fire()
+
+
+def told_of(approval: Approval) -> list[tuple[str, int]]:
+    """Whom it went to, and what came of it."""
+    return list(Escalation.objects.filter(approval=approval).order_by("at").values_list("what", "level"))
+
+
+def nothing_was_done(approvals: list[Approval]) -> None:
+    runs = {approval.run_id for approval in approvals}
+    assert not Step.objects.filter(run__in=runs, writes=True, state__in=["done", "failed"]).exists()
+
+
+def by_halves(asked: list[Approval]) -> Callable[[Approval], str]:
+    """Every other run is approved, the others are objected to at once."""
+    runs = list(dict.fromkeys(approval.run_id for approval in asked))
+    return lambda approval: ("approve", "reject")[runs.index(approval.run_id) % 2]
+
+
+CLIMBED = [("escalated", 2), ("escalated", 3), ("escalated", 4)]
+
+
+def test_what_everybody_ignores_goes_up_the_ladder_and_never_happens(chosen: Path, team: Team, rhea: User) -> None:
+    ladder(team, after_last="reject")
     going = Replay(team=team)
     runs = [one for one in going.enqueue([chosen]) if isinstance(one, Run)]
     drive(going)
     asked = list(Approval.objects.open())
     assert asked
-    for _ in levels:
-        assert not Approval.objects.filter(state="expired").exists()
-        for approval in asked:
-            let_pass(approval, 10.1)
-        firing.fire()
+    ignore(asked)
     for approval in asked:
-        told = Escalation.objects.filter(approval=approval).order_by("at").values_list("what", "level")
-        assert list(told) == [("escalated", 2), ("escalated", 3), ("escalated", 4), ("expired", 4)]
+        assert told_of(approval) == [*CLIMBED, ("expired", 4)]
     going.look()
     drive(going)
     silent = {approval.run_id for approval in asked}
     assert set(Approval.objects.filter(pk__in=[one.pk for one in asked]).values_list("state", flat=True)) == {"expired"}
     for run in Run.objects.filter(pk__in=silent):
         assert (run.state, run.failure_class) == ("failed", "diverged")
-        assert not Step.objects.filter(run=run, writes=True, state__in=["done", "failed"]).exists()
+    nothing_was_done(asked)
     assert {run.state for run in Run.objects.filter(pk__in=[one.pk for one in runs]).exclude(pk__in=silent)} <= {
         "completed"
     }
+
+
+def test_what_everybody_ignores_is_held_until_somebody_answers(
+    chosen: Path, team: Team, reviewers: dict[str, Decide]
+) -> None:
+    ladder(team, after_last="hold")
+    going = Replay(team=team)
+    list(going.enqueue([chosen]))
+    drive(going)
+    asked = list(Approval.objects.open())
+    ignore(asked, times=40)  # most of a day: whoever is late is still waited for
+    for approval in asked:
+        assert told_of(approval) == [*CLIMBED, ("held", 4)]
+    assert drive(going)["waiting"] == len(asked) == Approval.objects.open().count()
+    nothing_was_done(asked)
+    given = answered(going, by_halves(asked), reviewers)
+    ended_as_decided(given)
+
+
+def test_what_everybody_ignores_goes_to_the_emergency_contact_who_decides(chosen: Path, team: Team, rhea: User) -> None:
+    ada = factories.person("ada", "reviewer", of=team)
+    ladder(team, after_last="emergency", emergency=["ada"])
+    going = Replay(team=team)
+    list(going.enqueue([chosen]))
+    drive(going)
+    asked = list(Approval.objects.open())
+    ignore(asked)
+    for approval in asked:
+        assert told_of(approval) == [*CLIMBED, ("emergency", 4)]
+        assert Escalation.objects.get(approval=approval, what="emergency").told == ["ada"]
+    assert Approval.objects.open().count() == len(asked)
+    nothing_was_done(asked)
+    ignore(asked)  # nor does her silence let anything happen
+    assert drive(going)["waiting"] == len(asked) == Approval.objects.open().count()
+    decides = by_pages(ada)
+    reviewers: dict[str, Decide] = {
+        "approve": lambda approval: decides(approval, answer="approve"),
+        "reject": lambda approval: decides(approval, answer="reject", code="not_allowed"),
+    }
+    given = answered(going, by_halves(asked), reviewers)
+    ended_as_decided(given)
+    assert {one.by for one in Decision.objects.all()} == {ada}
+
+
+def ended_as_decided(given: dict[Any, list[str]]) -> None:
+    """Runs that somebody objected to went no further, the others all the way."""
+    objected = {run_id for run_id, how in given.items() if set(how) & OBJECTIONS}
+    assert 0 < len(objected) < len(given)
+    for run in Run.objects.all():
+        if run.pk not in objected:
+            assert run.state == "completed", run.failure
+            continue
+        assert (run.state, run.failure_class) == ("failed", "diverged")
+        last = run.steps.order_by("seq").last()
+        assert last
+        assert (last.state, last.writes) == ("refused", True)  # and nothing recorded behind it happened
+        assert not run.payloads.get(seq=last.seq).output
