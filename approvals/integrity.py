@@ -16,6 +16,8 @@ from django.utils import timezone
 
 from agents import errors
 from agents.contracts import Action, Json
+from agents.models import Release
+from approvals import differing
 from approvals.models import Approval, Decision
 from approvals.policies import loaded
 
@@ -86,16 +88,21 @@ def moves(approval: Approval, decision: Decision, action: Action) -> Iterator[st
         yield "a person has done it or found it done, so nothing was let through"
     allowed = approval.arguments if decision.arguments is None else decision.arguments
     then, now = dict(decision.bound or approval.bound), dict(bound(action))
+    if then.get("release") != now["release"]:
+        known = Release.objects.filter(agent_id=action.agent_id).values_list("pk", "version")
+        versions = {str(release): version for release, version in known}
+        then, now = _named(then, versions), _named(now, versions)
     rests = then.pop(PRECONDITIONS, {}), now.pop(PRECONDITIONS, {})
     for before, after in (then, now), rests, (allowed, action.arguments):
         for name in sorted(before.keys() | after.keys()):
             if before.get(name) != after.get(name):
-                yield f"{name} was {_short(before.get(name))}, is {_short(after.get(name))}"
+                yield from differing.told(name, before.get(name), after.get(name))
 
 
-def _short(value: Any) -> str:
-    text = "not given" if value is None else str(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+def _named(facts: Json, versions: Mapping[str, str]) -> Json:
+    """With the version of the release, by which people know it."""
+    release = facts.get("release", "")
+    return {**facts, "release": versions.get(release, release)}
 
 
 def _plain(value: Any, path: str, long: list[str]) -> Any:
