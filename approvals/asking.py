@@ -7,15 +7,18 @@ from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.text import Truncator
 
 from agents.audit import log as audit
 from agents.contracts import Action, Verdict
+from agents.models import Run
 from agents.tools.people import ASK_PERSON
 from approvals import integrity, signals, terms
 from approvals.escalation import opening
 from approvals.models import Approval, Decision
 from approvals.terms import Terms
 
+LONGEST_TITLE = 200
 DOUBT = "The worker stopped between the intent and the answer; nobody knows whether this happened."
 
 
@@ -53,7 +56,7 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
         kind=kind,
         tier=action.tier,
         tool=action.name,
-        says=action.says,
+        says=action.says or _sentence(action),
         preview=[dict(change) for change in action.preview],
         arguments=action.arguments,
         bound=facts,
@@ -70,6 +73,14 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
     audit.record("approval.requested", about=approval, by=None, reason=approval.reason, **links(approval))
     signals.approval_opened.send(Approval, **subject(approval))
     return approval
+
+
+def _sentence(action: Action) -> str:
+    """What a model is asked has no sentence of its own: people know it by what its run is for."""
+    if action.kind != "model":
+        return ""
+    objective = Run.objects.values_list("objective", flat=True).get(pk=action.run_id)
+    return f"Ask {action.name} about: {Truncator(' '.join(objective.split())).chars(LONGEST_TITLE)}"
 
 
 def _demands(asked: Terms, kind: Approval.Kind, at: datetime, team_id: UUID) -> dict[str, Any]:

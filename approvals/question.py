@@ -45,6 +45,14 @@ TAKING_BACK = {
     Decision.Answer.REJECT: ("Leave it as it is", "It stays done; the run goes on with what it did before."),
 }
 """The answers where an act could not be taken back."""
+IN_DOUBT = {
+    Decision.Answer.OUTCOME: (
+        "It happened",
+        "Say with what result; the run goes on with it and does nothing twice.",
+    ),
+    Decision.Answer.REJECT: STOPS,
+}
+"""The answers about an act in doubt of a run that goes on."""
 BEFORE_THE_END = {
     Decision.Answer.OUTCOME: ("It happened", "Say with what result: it is taken back before the run ends."),
     Decision.Answer.ABSENT: ("It did not happen", "There is nothing to take back, and it is not done any more."),
@@ -69,6 +77,14 @@ AFTERWARDS = {
     ),
 }
 """The answers about an act that is looked at afterwards."""
+
+
+TITLES = {
+    Approval.Kind.IN_DOUBT: "Did this happen?",
+    Approval.Kind.QUESTION: "What the agent wants to know",
+    Approval.Kind.SAMPLE: "Was this right?",
+}
+"""What is wanted of a person, where it is not whether an act may be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +128,22 @@ class Question:
 
     @property
     def given(self) -> list[tuple[str, str]]:
-        """The arguments to read, one a line."""
-        return [(name, _written(value)) for name, value in self.asked.items()]
+        """The arguments to read, one a line, in the order of the tool's parameters; of a question to a model, which may
+        be asked and how much it reads."""
+        if self.approval.bound.get("kind") == "model" and "chain" in self.asked:
+            return _asked_of(self.asked)
+        spec = editing.tool_of(self.approval)
+        order = [*spec.schema.get("properties", {})] if spec else []
+        names = sorted(self.asked, key=lambda name: order.index(name) if name in order else len(order))
+        return [(name, _written(self.asked[name])) for name in names]
+
+    @property
+    def title(self) -> str:
+        """What is wanted of whoever reads it."""
+        kind = self.approval.kind
+        if kind == Approval.Kind.ACT and self.approval.is_manual:
+            return "What you are to do"
+        return TITLES.get(kind, "What is asked")
 
     @property
     def fields(self) -> list[Field]:
@@ -160,6 +190,19 @@ class Question:
             for name in sorted(before.keys() | after.keys())
             if before.get(name) != after.get(name)
         ]
+
+
+def _asked_of(given: Json) -> list[tuple[str, str]]:
+    """The models that may be asked, in their order, and how many messages they would read."""
+    models = [_model(one) for one in given["chain"] if isinstance(one, dict)]
+    lines = [("model" if place == 0 else "else", name) for place, name in enumerate(models)]
+    return [*lines, *(("messages", str(given[name])) for name in ("messages",) if name in given)]
+
+
+def _model(one: Json) -> str:
+    """A model with whose it is and where it works."""
+    where = [str(one[name]) for name in ("provider", "region") if one.get(name)]
+    return " · ".join([str(one.get("model", "")), *where])
 
 
 def _written(value: Any) -> str:
@@ -221,7 +264,7 @@ def _about_doubt(approval: Approval) -> dict[Decision.Answer, tuple[str, str]]:
     """What the answers to a doubt mean, which depends on whether its run is taking back what it did."""
     if approval.compensates is not None:
         return TAKING_BACK
-    return BEFORE_THE_END if approval.run.ending else {Decision.Answer.REJECT: STOPS}
+    return BEFORE_THE_END if approval.run.ending else IN_DOUBT
 
 
 def _story(approval: Approval) -> list[Step]:
