@@ -72,6 +72,16 @@ def shown_calendar(content: Json | None) -> Json:
     }
 
 
+def kept_calendar(posted: QueryDict) -> Json:
+    """What somebody wrote into the form, to correct it."""
+    return {
+        "zone": posted.get("zone", ""),
+        "always": posted.get("open") == "always",
+        "days": [(day, posted.get(day, "")) for day in WEEKDAYS],
+        "holidays": posted.get("holidays", ""),
+    }
+
+
 def policy(posted: QueryDict, team: str) -> Json:
     """What a file of this form would say."""
     return {

@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from agents import errors
 from agents.models import Permission, Team, User
 from agents.pages import PersonRequest
 from approvals import question as questions
@@ -16,6 +17,8 @@ from approvals.escalation import ladder as ladders
 from approvals.escalation.models import BusinessCalendar, EscalationPolicy
 from approvals.models import SLO
 from approvals.views import place_of, stayed
+
+PAGE = "approvals/escalation/policy.html"
 
 
 @require_POST
@@ -39,25 +42,33 @@ def policies(request: PersonRequest) -> HttpResponse:
 @require_safe
 def policy(request: PersonRequest, team: str) -> HttpResponse:
     """One team's policy and hours, with the forms that change them where one may."""
-    return render(request, "approvals/escalation/policy.html", _page(_team(request.actor, team), request.actor))
+    return render(request, PAGE, _page(_team(request.actor, team), request.actor))
 
 
 @require_POST
 def publish_policy(request: PersonRequest, team: str) -> HttpResponse:
-    """Publish what the form says, or show what it would do."""
+    """Publish what the form says, or show what it would do. What is wrong is said in the form, which keeps the rest."""
     found = _team(request.actor, team)
     given = forms.policy(request.POST, found.slug)
-    if "preview" in request.POST:
-        return render(request, "approvals/escalation/policy.html", _page(found, request.actor, given=given))
-    publishing.publish_policy(given, by=request.actor)
+    try:
+        if "preview" in request.POST:
+            return render(request, PAGE, _page(found, request.actor, given=given))
+        publishing.publish_policy(given, by=request.actor)
+    except errors.Invalid as error:
+        kept = {"form": forms.shown_policy(given), "wrong_policy": error.message}
+        return render(request, PAGE, _page(found, request.actor) | kept, status=error.status)
     return redirect("approvals:escalation-policy", found.slug)
 
 
 @require_POST
 def publish_calendar(request: PersonRequest, team: str) -> HttpResponse:
-    """Publish the hours that the form says."""
+    """Publish the hours that the form says; likewise."""
     found = _team(request.actor, team)
-    publishing.publish_calendar(forms.calendar(request.POST, found.slug), by=request.actor)
+    try:
+        publishing.publish_calendar(forms.calendar(request.POST, found.slug), by=request.actor)
+    except errors.Invalid as error:
+        kept = {"hours": forms.kept_calendar(request.POST), "wrong_hours": error.message}
+        return render(request, PAGE, _page(found, request.actor) | kept, status=error.status)
     return redirect("approvals:escalation-policy", found.slug)
 
 

@@ -31,9 +31,20 @@ class Supposition(forms.Form):
         help_text='A JSON object, such as {"order": 4711, "amount": "184.00"}; of a model call nothing.',
     )
     confidence = forms.FloatField(
-        required=False, min_value=0, max_value=1, help_text="From 0 to 1; empty where nobody knows."
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text="From 0 to 1; empty where nobody knows.",
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"), "This is a number from 0 to 1, such as 0.62."
+        ),
     )
-    attempt = forms.IntegerField(required=False, min_value=1, help_text="Which try it is; empty for the first.")
+    attempt = forms.IntegerField(
+        required=False,
+        min_value=1,
+        help_text="Which try it is; empty for the first.",
+        error_messages=dict.fromkeys(("invalid", "min_value"), "This is a whole number, 1 for the first try."),
+    )
     approved = forms.ChoiceField(required=False, choices=LEVELS, label="Approved by", help_text="At which level.")
 
     conflicting_results = forms.ChoiceField(

@@ -177,6 +177,13 @@ def test_a_policy_is_previewed_and_then_published_on_its_page(
     ]
     wrong = client.post(page + "policy/", {**form, "targets1": "nobody-here"})
     assert (wrong.status_code, "no active account called" in unescape(wrong.content.decode())) == (422, True)
+    assert 'value="nobody-here"' in wrong.content.decode(), "what was written is there to be corrected"
+    odd = {"zone": "Mars/Base", "open": "hours", "monday": "8 to 5", "holidays": "Christmas"}
+    wrong = client.post(page + "calendar/", odd)
+    assert (wrong.status_code, "Nothing was published." in wrong.content.decode()) == (422, True)
+    assert all(
+        one in wrong.content.decode() for one in ('value="Mars/Base"', 'value="8 to 5"', ">Christmas</textarea>")
+    )
     posted = {"zone": "Europe/Vienna", "open": "hours", "monday": "08:00-17:00", "holidays": "2026-12-25 Christmas"}
     assert client.post(page + "calendar/", posted).status_code == 302
     assert publishing.calendar_of(team.pk) == {

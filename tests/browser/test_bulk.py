@@ -56,6 +56,7 @@ def test_a_group_is_decided_in_one_act_and_what_is_left_stays_selected(queue: Pa
     queue.keyboard.press("Enter")
     boxes = queue.locator("[data-group] [name=id]")
     expect(boxes.first).to_be_focused()
+    assert queue.evaluate("document.documentElement.scrollHeight <= innerHeight"), "list and group scroll, not the page"
     queue.keyboard.press("Escape")
     expect(queue.locator("#queue .entry a").first).to_be_focused()
     queue.keyboard.press("Enter")
