@@ -24,6 +24,15 @@ def refusal(by: User, approval: Approval) -> str:
     return _bars(by, approval) or _level(by, approval) or voting.refusal(by, approval)
 
 
+def refusal_of_role(by: User, approval: Approval) -> str:
+    """Why this person decides nothing in the team of this request; empty where they do. Needs the team."""
+    if by.speaks_for_agent:
+        return "An agent acts through this account; what agents may do, people decide."
+    return (
+        "" if by.may(Permission.DECIDE, approval.team_id) else f"Deciding takes the role reviewer in {approval.team}."
+    )
+
+
 def refusal_of_absent(other: User, approval: Approval) -> str:
     """The same about somebody who is not here: the door is left out, since they will come through one of their own;
     what they must have with them is not."""
@@ -61,10 +70,8 @@ def lacks_factor(by: User, approval: Approval) -> bool:
 
 def _bars(by: User, approval: Approval) -> str:
     """Why these are the wrong hands, whichever door they come through; empty where they are not."""
-    if by.speaks_for_agent:
-        return "An agent acts through this account; what agents may do, people decide."
-    if not by.may(Permission.DECIDE, approval.team_id):
-        return f"Deciding takes the role reviewer in {approval.team}."
+    if without := refusal_of_role(by, approval):
+        return without
     together = _separation(by, approval)
     return together if together and not solo.is_on(by) else ""
 

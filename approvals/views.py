@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseLocation, trigger_client_event
 
-from agents.models import Run, User
+from agents.models import Permission, Run, User
 from agents.pages import PersonRequest
 from agents.people import proving
 from approvals import forms, queue
@@ -51,6 +51,7 @@ def approvals(request: PersonRequest) -> HttpResponse:
     leader = _leader(request, page.rows)
     selected = None if leader else _selected(request.GET.get("selected", ""), page.rows)
     listed = {"filters": filters, "rows": page.rows, "next_cursor": page.next_cursor, "cursor": cursor or None}
+    listed["may_decide"] = request.actor.may_somewhere(Permission.DECIDE)
     chosen = bool({"selected", "group"} & request.GET.keys())
     context = {**listed, "selected": selected, "leader": leader, "chosen": chosen}
     if request.htmx.target == "queue":
@@ -109,7 +110,7 @@ def count(request: PersonRequest) -> HttpResponse:
 def _leader(request: PersonRequest, rows: Sequence[Approval]) -> Approval | None:
     """Whose group is shown: the one the address names, else the first row's where it stands for several."""
     if wanted := _selected(request.GET.get("group", ""), ()):
-        seen = Approval.objects.visible_to(request.actor).select_related("agent")
+        seen = Approval.objects.visible_to(request.actor).select_related("agent", "team")
         found: Approval = get_object_or_404(seen, pk=wanted)
         return found if choosing.members(found, request.actor).exists() else None
     return rows[0] if rows and rows[0].more and not request.GET.get("selected") else None

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from agents import errors
 from agents.models import User
 from agents.pages import PersonRequest, request_id
+from approvals import duties
 from approvals.bulk import choosing, grouping, jobs
 from approvals.bulk.choosing import Choice
 from approvals.bulk.models import BulkDecision, BulkItem
@@ -37,7 +38,7 @@ def new(request: PersonRequest) -> HttpResponse:
 @require_safe
 def group(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
     """The requests that stand in one row, beside each other; once all are closed, the one that was named."""
-    leader = get_object_or_404(Approval.objects.visible_to(request.actor), pk=approval_id)
+    leader = get_object_or_404(Approval.objects.visible_to(request.actor).select_related("team"), pk=approval_id)
     if not choosing.members(leader, request.actor).exists():
         return redirect("approvals:approval", leader.pk)
     return render(request, "approvals/bulk/group.html", shown(leader, request.actor))
@@ -49,8 +50,13 @@ def shown(leader: Approval, user: User) -> dict[str, Any]:
     rows = alike.select_related("claimed_by").defer("bound", "reasons")
     members = list(rows[: grouping.MOST_SHOWN])
     number = len(members) if len(members) < grouping.MOST_SHOWN else alike.count()
-    codes = Decision.Code.choices
-    return {"leader": leader, "table": grouping.table(members), "number": number, "codes": codes}
+    return {
+        "leader": leader,
+        "table": grouping.table(members),
+        "number": number,
+        "codes": Decision.Code.choices,
+        "refusal": duties.refusal_of_role(user, leader),
+    }
 
 
 @require_POST

@@ -77,3 +77,17 @@ def test_the_page_says_what_is_wanted(rhea: User, make, title: str, first: str) 
     approval = make()
     assert f"<h2>{title}</h2>" in shown(approval, rhea)
     assert brief(approval, rhea).choices[0].label == first
+
+
+def test_who_decides_nothing_is_offered_no_ticks_and_reads_why(rhea: User, max_: User) -> None:
+    run = questions.run()
+    first, *_ = [questions.held(run, seq=seq, arguments={"order": str(seq), "amount": "9.00"}) for seq in (2, 3, 4)]
+    for person, may in ((rhea, True), (max_, False)):
+        client = Client()
+        client.force_login(person)
+        inbox = unescape(client.get("/approvals/").content.decode())
+        assert ('form="selection"' in inbox, 'id="selection"' in inbox) == (may, may)
+        group = unescape(client.get(f"/approvals/group/{first.pk}/").content.decode())
+        assert ("Deciding takes the role reviewer in" in group, "<fieldset disabled>" in group) == (not may, not may)
+        closed = client.get("/approvals/?state=all").content.decode()
+        assert 'form="selection"' not in closed, "nothing stands there that decides them together"
