@@ -39,6 +39,11 @@ class Decision(models.Model):
         Answer.OUTCOME: "Outcome posted",
         Answer.ABSENT: "Found not to have happened",
     }
+    FINDING: ClassVar[dict[str, str]] = {
+        Answer.OUTCOME: "Found to have happened",
+        Answer.ABSENT: "Found not to have happened",
+        Answer.REJECT: "Given up: nobody could tell",
+    }
     REPLYING: ClassVar[dict[str, str]] = {Answer.OUTCOME: "Answered", Answer.REJECT: "Left unanswered"}
     TAKING_BACK: ClassVar[dict[str, str]] = {
         Answer.OUTCOME: "Taken back by hand",
@@ -84,8 +89,8 @@ class Decision(models.Model):
         asked = self.approval
         if asked.kind == asked.Kind.SAMPLE:
             return "Found right" if self.answer == self.Answer.APPROVE else "Found wrong"
-        if asked.kind == asked.Kind.IN_DOUBT and asked.compensates is not None:
-            return self.TAKING_BACK[self.answer]
+        if asked.kind == asked.Kind.IN_DOUBT:
+            return (self.FINDING if asked.compensates is None else self.TAKING_BACK)[self.answer]
         if asked.kind == asked.Kind.QUESTION:
             return self.REPLYING[self.answer]
         return self.PAST[self.answer]

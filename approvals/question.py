@@ -27,6 +27,8 @@ from approvals.models import Approval, Decision
 from approvals.run_grants import bounds
 
 STORY_STEPS = 6
+SENTENCE = "outcome"
+"""Under which name an outcome is kept that was posted as a sentence."""
 HINTS = {
     Decision.Answer.APPROVE: "It happens exactly as it stands here.",
     Decision.Answer.EDIT: "It happens with the arguments you write below.",
@@ -140,7 +142,7 @@ class Question:
     @property
     def title(self) -> str:
         """What is wanted of whoever reads it."""
-        kind = self.approval.kind
+        kind = Approval.Kind(self.approval.kind)
         if kind == Approval.Kind.ACT and self.approval.is_manual:
             return "What you are to do"
         return TITLES.get(kind, "What is asked")
@@ -174,9 +176,10 @@ class Question:
     @property
     def outcome(self) -> str:
         """What a person posted, to read."""
-        if self.decision and self.decision.outcome and self.approval.kind == Approval.Kind.QUESTION:
-            return str(self.decision.outcome[replying.KEY])
-        return _written(self.decision.outcome) if self.decision and self.decision.outcome is not None else ""
+        posted = self.decision.outcome if self.decision else None
+        if isinstance(posted, dict) and len(posted) == 1 and posted.keys() <= {replying.KEY, SENTENCE}:
+            return str(*posted.values())
+        return _written(posted) if posted is not None else ""
 
     @property
     def edits(self) -> list[tuple[str, str, str]]:

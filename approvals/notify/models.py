@@ -102,6 +102,11 @@ class Endpoint(models.Model):
         return self.name
 
     @property
+    def hears(self) -> list[str]:
+        """What it wants to hear about, in words."""
+        return [About(one).label for one in self.facts]
+
+    @property
     def is_off(self) -> bool:
         """Whether nothing but a test is sent there."""
         return self.off_at is not None

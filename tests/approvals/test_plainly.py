@@ -79,6 +79,15 @@ def test_the_page_says_what_is_wanted(rhea: User, make, title: str, first: str) 
     assert brief(approval, rhea).choices[0].label == first
 
 
+def test_what_was_found_of_a_doubt_is_said_as_it_was_found(rhea: User) -> None:
+    approval = questions.doubted()
+    questions.settle(approval, by=rhea, answer="outcome", outcome={"outcome": "It stands in the ledger."})
+    text = shown(approval, rhea)
+    assert "Found to have happened by rhea" in text
+    assert ">It stands in the ledger.</pre>" in text
+    assert ">Approved<" not in text
+
+
 def test_who_decides_nothing_is_offered_no_ticks_and_reads_why(rhea: User, max_: User) -> None:
     run = questions.run()
     first, *_ = [questions.held(run, seq=seq, arguments={"order": str(seq), "amount": "9.00"}) for seq in (2, 3, 4)]

@@ -125,7 +125,7 @@ def test_a_webhook_is_added_tried_and_removed(governor: User, team: Team, receiv
     part = client.post(f"{home}test/", headers={"HX-Request": "true", "HX-Target": "endpoint"}).content.decode()
     assert f'hx-get="{home}"' in part, "it is kept live from its own address"
     outbox.deliver()
-    assert "Delivered" in client.get(home).content.decode()
+    assert "delivered" in client.get(home).content.decode()
     assert client.post(f"{home}removal/", {"reason": "Moved."}).status_code == 302
     assert "Desk" not in client.get("/notifications/endpoints/").content.decode()
     assert "Removed" in client.get(home).content.decode()
