@@ -86,7 +86,8 @@ def decision(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
     made = decide(found, by=request.actor, **forms.read(request.POST, found))
     place = place_of(request.POST)
     answer = _went_on(request, found, place["carried"]) if place["place"] == INBOX else stayed(request, found, place)
-    text = f"{made.past}: {found}"
+    is_open = Approval.objects.open().filter(pk=found.pk).exists()
+    text = f"{'Your vote counts, and takes another' if is_open else made.past}: {found}"
     return trigger_client_event(answer, "toast", {"hue": "ok", "text": text}) if request.htmx else answer
 
 

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect
 
 from agents import errors
 from agents.keyset import cut
@@ -81,7 +82,7 @@ def _answered(request: PersonRequest, proposal_id: UUID, answer: str) -> HttpRes
     if answer == autonomies.RATIFY and not earning.refusal(found.agent, request.actor):
         proving.prove(request, request.actor)
     autonomies.decide(found, answer=answer, by=request.actor, **reason_and_request_id(request.POST))
-    return redirect(_evidence_of(found.agent, found.tool))
+    return _onward(request, found.agent, found.tool)
 
 
 @require_POST
@@ -92,7 +93,7 @@ def demotion(request: PersonRequest, autonomy_id: UUID) -> HttpResponse:
         Autonomy.objects.filter(agent__in=mine).select_related("agent__team", "agent__owner"), pk=autonomy_id
     )
     autonomies.demote(found, by=request.actor, **reason_and_request_id(request.POST))
-    return redirect(_evidence_of(found.agent, found.tool))
+    return _onward(request, found.agent, found.tool)
 
 
 def _agent(request: PersonRequest, slug: str) -> Agent:
@@ -127,5 +128,7 @@ def _evidence(request: PersonRequest, agent: Agent, tool: str) -> dict[str, Any]
     }
 
 
-def _evidence_of(agent: Agent, tool: str) -> str:
-    return f"{reverse('approvals:agent-autonomy', args=[agent.slug])}?{urlencode({'tool': tool})}"
+def _onward(request: PersonRequest, agent: Agent, tool: str) -> HttpResponse:
+    """To the evidence, as it is now. A dialog that is refused stays open and says why."""
+    address = f"{reverse('approvals:agent-autonomy', args=[agent.slug])}?{urlencode({'tool': tool})}"
+    return HttpResponseClientRedirect(address) if request.htmx else redirect(address)

@@ -4,6 +4,7 @@ from html import unescape
 
 import pytest
 from django.test import Client
+from uuid_utils.compat import uuid7
 
 from agents.models import User
 from agents.tools.people import ASK_PERSON
@@ -100,3 +101,15 @@ def test_who_decides_nothing_is_offered_no_ticks_and_reads_why(rhea: User, max_:
         assert ("Deciding takes the role reviewer in" in group, "<fieldset disabled>" in group) == (not may, not may)
         closed = client.get("/approvals/?state=all").content.decode()
         assert 'form="selection"' not in closed, "nothing stands there that decides them together"
+
+
+def test_a_vote_that_is_not_the_last_is_not_called_an_approval(rhea: User) -> None:
+    approval = questions.held()
+    Approval.objects.filter(pk=approval.pk).update(votes_needed=2)
+    client = Client()
+    client.force_login(rhea)
+    given = {"answer": "approve", "request_id": str(uuid7()), "place": "page"}
+    answer = client.post(f"/approvals/{approval.pk}/decision/", given, headers={"HX-Request": "true"})
+    assert answer["HX-Trigger"].startswith(
+        '{"toast": {"hue": "ok", "text": "Your vote counts, and takes another: Refund'
+    )

@@ -24,6 +24,9 @@ def test_who_may_do_what_is_read_and_tried_by_keys_alone(page, sign_in, tidy, ol
     page.goto("/policies/")
     expect(page.get_by_role("heading", name="Rules of policies 1")).to_be_visible()
     tidy()
+    page.goto("/policies/new/?from=1")
+    expect(page.get_by_label("rules.cedar")).to_be_disabled()  # olga reads why
+    tidy()
     page.goto("/policies/permissions/")
     tidy()
     page.get_by_role("link", name="test.refund").focus()
@@ -45,6 +48,12 @@ def test_a_version_is_enforced_by_keys_alone_after_what_it_would_have_done_was_r
     sign_in(gaia)  # who has a second factor shows it with the password; it is set up here so that the form asks for it
     showing.app_of(gaia)
     rulebook.publish()
+    page.goto("/policies/new/?from=1")
+    page.get_by_label("cases.toml").fill("[[case")
+    page.get_by_role("button", name="Only check").press("Enter")
+    expect(page.get_by_role("alert")).to_be_focused()
+    expect(page.get_by_role("alert")).to_contain_text("cases.toml: this is not TOML")
+    tidy()
     page.goto("/policies/")
     page.get_by_role("link", name="See what they would have done, and enforce").focus()
     page.keyboard.press("Enter")

@@ -297,8 +297,12 @@ def test_the_pages_show_the_evidence_and_take_the_answer(
     assert client.post(f"{address}/ratification/", given).status_code == 403
     showing.app_of(governor)
     assert 'name="factor_code"' in client.get("/approvals/autonomy/giver/").content.decode()
-    assert client.post(f"{address}/ratification/", given).status_code == 403
-    assert client.post(f"{address}/ratification/", given | {"factor_code": showing.code()}).status_code == 302
+    dialog = {"HX-Request": "true"}
+    wrong = client.post(f"{address}/ratification/", given | {"factor_code": "1"}, headers=dialog)
+    assert (wrong.status_code, wrong["HX-Retarget"]) == (422, "#toasts"), "the dialog stays and says why"
+    given["factor_code"] = showing.code()
+    assert client.post(f"{address}/ratification/", given, headers=dialog)["HX-Redirect"].endswith("?tool=test.gift")
+    assert client.post(f"{address}/ratification/", given).status_code == 302
     assert client.post(f"{address}/refusal/", {**given, "request_id": str(uuid7())}).status_code == 409
     page = client.get("/approvals/autonomy/giver/").content.decode()
     assert "which it earned; its release says 3" in page
