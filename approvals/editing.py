@@ -13,7 +13,7 @@ from agents.runs import gates, planning
 from agents.tools import catalogue, checking, invocation
 from agents.tools.catalogue import ToolSpec
 from agents.tools.checking import Shaped
-from approvals import integrity, terms
+from approvals import integrity, recorded, terms
 from approvals.models import Approval
 
 
@@ -56,8 +56,7 @@ def _elsewhere(approval: Approval, spec: OutsideTool, arguments: Json) -> Json:
 
 
 def tool_of(approval: Approval) -> ToolSpec | OutsideTool | None:
-    """The tool whose arguments these are; None where they cannot be edited, as those of a recorded tool: nobody here
-    knows its schema."""
+    """The tool whose arguments these are; None where nobody here can call it, as one of a recorded run."""
     if approval.release.program == outside.OUTSIDE:
         return outside.find_known(approval.release.bundle, approval.tool)
     try:
@@ -71,7 +70,14 @@ def form_of(approval: Approval, asked: Json) -> Shaped:
     tool = tool_of(approval)
     if isinstance(tool, OutsideTool):
         return tool.shaped_by(asked)
+    if tool is None and recorded.is_recorded(approval):
+        return recorded.shape(approval, asked)
     return tool or catalogue.get(approval.tool)
+
+
+def has_form(approval: Approval) -> bool:
+    """Whether a person can edit its arguments on a page."""
+    return recorded.is_recorded(approval) or tool_of(approval) is not None
 
 
 def action(approval: Approval, arguments: Json, *, spec: ToolSpec | OutsideTool) -> Action:

@@ -65,7 +65,7 @@ def outcome(text: str) -> Json:
 
 def _arguments(posted: QueryDict, approval: Approval) -> Json:
     """The fields of a form, or all of it as one JSON object in `arguments`."""
-    if "arguments" in posted or not editing.tool_of(approval):
+    if "arguments" in posted or not editing.has_form(approval):
         return _object(posted.get("arguments", ""))
     given = {name: str(value) for name, value in posted.items()}
     edited = voting.ballot(approval).arguments

@@ -16,7 +16,7 @@ from django.utils import timezone
 from agents.contracts import Json
 from agents.models import Step, Tool, User
 from agents.people import proving
-from approvals import before, claiming, delegating, duties, editing, fields, replying, voting
+from approvals import before, claiming, delegating, duties, editing, fields, recorded, replying, voting
 from approvals.before import Before
 from approvals.delegation_models import Delegation
 from approvals.escalation import reading
@@ -251,9 +251,12 @@ def of_step(run_id: UUID, seq: int, user: User) -> Iterable[Question]:
 
 
 def _choices(approval: Approval) -> list[Choice]:
-    is_live = editing.tool_of(approval) is not None  # else it was recorded: nobody edits it, and no agent can be asked
-    offered = [one for one in approval.answers if is_live or one not in (Decision.Answer.EDIT, Decision.Answer.ASK)]
+    is_live = editing.tool_of(approval) is not None  # else it was recorded, and no agent can be asked
+    may = {Decision.Answer.EDIT: editing.has_form(approval), Decision.Answer.ASK: is_live}
+    offered = [one for one in approval.answers if may.get(one, True)]
     words = {answer: (answer.label, HINTS[answer]) for answer in offered}
+    if Decision.Answer.EDIT in words and not is_live:
+        words[Decision.Answer.EDIT] = (Decision.Answer.EDIT.label, recorded.ENDS_HERE)
     if approval.kind == Approval.Kind.IN_DOUBT:
         words |= _about_doubt(approval)
     if approval.kind == Approval.Kind.QUESTION:

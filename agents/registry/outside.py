@@ -49,7 +49,7 @@ class OutsideTool:
         if self.schema.get("properties"):
             return self
         return replace(
-            self, schema={"type": "object", "properties": {name: _shape(v) for name, v in arguments.items()}}
+            self, schema={"type": "object", "properties": {name: shape_of(v) for name, v in arguments.items()}}
         )
 
     def sentence(self, arguments: Json) -> str:
@@ -133,6 +133,15 @@ def _risk(told: Json) -> Risk:
     return by_zone[told["zone"]] if told.get("zone") else Risk.of(told.get("risk"), writes=told["writes"])
 
 
+def is_whole(schema: Any) -> bool:
+    """Whether this is a JSON schema that takes nothing from other places."""
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError:
+        return False
+    return isinstance(schema, dict) and not any(_references(schema))
+
+
 def _references(schema: Any) -> Iterator[str]:
     """What a schema takes from other places: nothing is fetched to judge a call."""
     if isinstance(schema, list):
@@ -146,7 +155,7 @@ def _references(schema: Any) -> Iterator[str]:
             yield from _references(one)
 
 
-def _shape(value: Any) -> Json:
+def shape_of(value: Any) -> Json:
     """The schema of a value as it is; lists and objects are written as JSON."""
     kinds = {bool: "boolean", int: "number", float: "number", str: "string"}
     kind = kinds.get(type(value))
