@@ -29,12 +29,13 @@ def _by(votes: int) -> str:
 
 
 def of(action: Action) -> Granted | None:
-    """What was granted for this very act, by its digest, and is still good; the question about an act in doubt asks for
-    as much as it had."""
+    """What was granted for this very act, by its digest, and is still good: neither too old nor used up. The question
+    about an act in doubt asks for as much as it had."""
     if grants.use(action):
         return Granted(level=1, votes=1)  # a grant for the rest of a run is never more than that
     digest = integrity.digest(integrity.bound(action), action.arguments)
-    asked = Approval.objects.of_step(action.run_id, action.seq).filter(state__in=Approval.ALLOWING)
+    unused = {"state__in": Approval.ALLOWING, "executed": Approval.Executed.NOT_YET}
+    asked = Approval.objects.of_step(action.run_id, action.seq).filter(**unused)
     asked = asked.exclude(expires_at__lte=timezone.now())
     given = list(asked.filter(decisions__digest=digest).distinct().values_list("level", "votes_needed"))
     if not given:
