@@ -114,6 +114,9 @@ class Step(models.Model):
                 name="step_refused",
                 condition=Q(state="refused", gate="policy"),
             ),
+            models.Index(
+                fields=["agent_id", "created_at"], name="step_undoing", condition=Q(compensates__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

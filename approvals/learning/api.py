@@ -14,6 +14,7 @@ from approvals.api import visible
 from approvals.learning import labels as lessons
 from approvals.learning import planting
 from approvals.learning.models import Plant
+from approvals.learning.outcomes import Outcome
 from approvals.models import Decision
 
 labels = Router(tags=["labels"])
@@ -35,6 +36,7 @@ class LabelOut(Out):
     correction: dict[str, Any] | None
     rationale: Words
     right: bool | None
+    outcome: Annotated[Outcome, one_of(Outcome)] | None
     reviewer: str
     seconds: float
     looked_s: float | None

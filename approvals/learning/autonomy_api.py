@@ -103,6 +103,7 @@ class EvidenceOut(Out):
     runs: int
     judged: int
     right: int
+    undone: int
     violations: int
     days: float
     calibration_error: float | None

@@ -3,7 +3,7 @@
 Counted by the database in hundredths of confidence, so that a page costs the same after a million decisions.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,8 +12,10 @@ from django.db.models import Count, DecimalField, Q, Sum
 from django.db.models.functions import Cast, Floor
 from django.utils import timezone
 
-from approvals.learning import criteria, outcomes, statistics
+from approvals.learning import criteria, outcomes, statistics, undone
+from approvals.learning.outcomes import Outcomes
 from approvals.learning.statistics import Bin, Cell, Share
+from approvals.learning.undone import Undone
 from approvals.models import Approval, ApprovalQuerySet
 
 EXACTLY = DecimalField(max_digits=16, decimal_places=12)
@@ -25,17 +27,17 @@ LATEST = 2000
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """One agent, with one tool or (tool empty) with all of them. `silent` are the acts of which nobody said how sure
-    they were; they are in `judged` and in nothing else."""
+    they were; they are in `judged` and in nothing else. `outcomes` say what came of each."""
 
     tool: str
     cells: Sequence[Cell]
     silent: Share
+    outcomes: Outcomes
 
     @property
     def judged(self) -> Share:
-        """All acts that somebody judged."""
-        said = statistics.total(self.cells)
-        return Share(said.right + self.silent.right, said.of + self.silent.of)
+        """All acts of which it is known whether they were right."""
+        return self.outcomes.share
 
     @property
     def said(self) -> Share:
@@ -59,64 +61,68 @@ def since(at: datetime) -> datetime:
 
 
 def of_agents(agents: Sequence[UUID], *, since: datetime) -> Mapping[UUID, list[Calibration]]:
-    """For each agent its action classes, by name; those that nobody judged are not there."""
+    """For each agent its action classes, by name; those of which nothing is known are not there."""
     found = outcomes.judged(Approval.objects.filter(agent__in=agents, decided_at__gte=since))
-    told: dict[UUID, dict[str, list[tuple[Cell | None, Share]]]] = {}
-    for agent, tool, cell, share in _counted(found):
-        told.setdefault(agent, {}).setdefault(tool, []).append((cell, share))
-    return {agent: [_calibration(tool, rows) for tool, rows in sorted(tools.items())] for agent, tools in told.items()}
+    told: dict[UUID, dict[str, list[Calibration]]] = {}
+    for agent, one in [*_counted(found), *_undone(undone.find(agents, since=since))]:
+        told.setdefault(agent, {}).setdefault(one.tool, []).append(one)
+    return {agent: [together(rows, tool) for tool, rows in sorted(tools.items())] for agent, tools in told.items()}
 
 
-def of(agent_id: UUID, *, tool: str = "", since: datetime, latest: int | None = None) -> Calibration:
-    """One agent with one tool, or with all of them; of its `latest` decisions alone, where that is said."""
+def of(
+    agent_id: UUID, *, tool: str = "", since: datetime, latest: int | None = None, drawn: bool = False
+) -> Calibration:
+    """One agent with one tool, or with all of them; of its `latest` decisions alone, where that is said. Of what was
+    taken back unjudged only what was `drawn` to be looked at, where that is said: a fair share of it."""
     found = Approval.objects.filter(agent=agent_id, decided_at__gte=since)
     found = found.filter(tool=tool) if tool else found
     if latest is not None:
         found = found.filter(pk__in=found.order_by("-decided_at").values("pk")[:latest])
-    return _calibration(tool, [(cell, share) for _, _, cell, share in _counted(outcomes.judged(found))])
+    acts = undone.find([agent_id], tool=tool, since=since, latest=latest)
+    rows = [*_counted(outcomes.judged(found)), *_undone(one for one in acts if one.drawn or not drawn)]
+    return together([one for _, one in rows], tool)
 
 
 def one_of(known: Iterable[Calibration], tool: str) -> Calibration:
-    """That of one tool; of one that nobody judged, nothing."""
-    return next((one for one in known if one.tool == tool), _calibration(tool, []))
+    """That of one tool; of one of which nothing is known, an empty one."""
+    return next((one for one in known if one.tool == tool), together([], tool))
 
 
-def together(known: Iterable[Calibration]) -> Calibration:
-    """Several tools as if they were one."""
-    tools = list(known)
-    rows: list[tuple[Cell | None, Share]] = [(cell, Share(cell.right, cell.of)) for one in tools for cell in one.cells]
-    return _calibration("", [*rows, *((None, one.silent) for one in tools)])
-
-
-def _counted(found: ApprovalQuerySet) -> list[tuple[UUID, str, Cell | None, Share]]:
-    """Agent, tool, cell (None: nobody said how sure) and how many of how many right."""
-    place = Floor(Cast("confidence", EXACTLY) * statistics.CELLS)
-    rows = found.annotate(place=place).values("agent_id", "tool", "place").order_by("agent_id", "tool", "place")
-    counted = rows.annotate(of=Count("pk"), right=Count("pk", filter=outcomes.RIGHTLY), said=Sum("confidence"))
-    return [
-        (
-            row["agent_id"],
-            row["tool"],
-            None if row["place"] is None else Cell(int(row["place"]), row["of"], row["right"], row["said"]),
-            Share(row["right"], row["of"]),
-        )
-        for row in counted
-    ]
-
-
-def _calibration(tool: str, rows: Sequence[tuple[Cell | None, Share]]) -> Calibration:
-    """Cells of several tools at one place are one cell."""
+def together(known: Iterable[Calibration], tool: str = "") -> Calibration:
+    """Several as if they were one: cells at one place are one cell."""
     places: dict[int, Cell] = {}
-    for cell, _ in rows:
-        if cell is not None:
-            known = places.get(cell.place, Cell(cell.place, 0, 0, 0.0))
-            places[cell.place] = Cell(cell.place, known.of + cell.of, known.right + cell.right, known.said + cell.said)
-    silent = [share for cell, share in rows if cell is None]
-    return Calibration(
-        tool,
-        [places[place] for place in sorted(places)],
-        Share(sum(one.right for one in silent), sum(one.of for one in silent)),
-    )
+    silent, counted = Share(0, 0), Outcomes()
+    for one in known:
+        silent = Share(silent.right + one.silent.right, silent.of + one.silent.of)
+        counted += one.outcomes
+        for cell in one.cells:
+            before = places.get(cell.place, Cell(cell.place, 0, 0, 0.0))
+            right, said = before.right + cell.right, before.said + cell.said
+            places[cell.place] = Cell(cell.place, before.of + cell.of, right, said)
+    return Calibration(tool, [places[place] for place in sorted(places)], silent, counted)
+
+
+def _counted(found: ApprovalQuerySet) -> Iterator[tuple[UUID, Calibration]]:
+    """By agent, tool, hundredth (None: nobody said how sure) and outcome."""
+    place = Floor(Cast("confidence", EXACTLY) * statistics.CELLS)
+    rows = found.annotate(place=place, outcome=outcomes.OF_JUDGED).values("agent_id", "tool", "place", "outcome")
+    for row in rows.order_by("agent_id", "tool", "place").annotate(of=Count("pk"), said=Sum("confidence")):
+        counts = Outcomes(**{row["outcome"]: row["of"]})
+        yield row["agent_id"], _part(row["tool"], row["place"], row["said"], counts)
+
+
+def _undone(found: Iterable[Undone]) -> Iterator[tuple[UUID, Calibration]]:
+    """What was taken back though nobody had judged it was corrected later, as what somebody found wrong was."""
+    for one in found:
+        yield one.agent, _part(one.tool, one.place, one.said, Outcomes(corrected=one.of, undone=one.of))
+
+
+def _part(tool: str, place: int | None, said: float | None, counts: Outcomes) -> Calibration:
+    """Acts of one tool with one confidence."""
+    share = counts.share
+    if place is None:
+        return Calibration(tool, (), share, counts)
+    return Calibration(tool, [Cell(int(place), share.of, share.right, said or 0.0)], Share(0, 0), counts)
 
 
 # --- beside a question ------------------------------------------------------------------------------------------------

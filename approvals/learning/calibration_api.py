@@ -37,6 +37,17 @@ class ShareOut(Out):
         return cls(right=share.right, of=share.of, low=low, high=high)
 
 
+class OutcomesOut(Out):
+    """How many acts came to what; `undone` are those of `corrected` that nobody had judged."""
+
+    approved: int
+    verified: int
+    edited: int
+    rejected: int
+    corrected: int
+    undone: int
+
+
 class BinOut(Out):
     """A tenth of the scale: what was said there in the mean, and how often that was right."""
 
@@ -71,13 +82,15 @@ class ThresholdOut(Out):
 
 
 class CalibrationOut(Out):
-    """One agent, with one tool or with all of them. `said` are the acts with a confidence, of those `judged`."""
+    """One agent, with one tool or with all of them. `said` are the acts with a confidence, of those `judged`;
+    `outcomes` are what came of them."""
 
     agent: str
     tool: str | None
     days: int
     judged: ShareOut
     said: ShareOut
+    outcomes: OutcomesOut
     error: float | None
     bins: list[BinOut]
     threshold: float | None
@@ -96,6 +109,7 @@ class CalibrationOut(Out):
             days=criteria.current().calibration.days,
             judged=ShareOut.of_share(found.judged),
             said=ShareOut.of_share(found.said),
+            outcomes=OutcomesOut.taken_from(found.outcomes),
             error=found.error,
             bins=[BinOut.of(one) for one in found.bins],
             threshold=held.value,

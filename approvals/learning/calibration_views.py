@@ -83,6 +83,8 @@ def _page(request: PersonRequest, agent: Agent, known: Sequence[Calibration]) ->
         "tool": tool,
         "tools": [(one.tool, one.tool) for one in known],
         "found": found,
+        "parts": charts.parts(found.outcomes),
+        "outcomes": charts.words(found.outcomes),
         "in_force": in_force,
         "proposal": proposal,
         "held": thresholds.in_force(agent, proposal.tool, changes=changes),

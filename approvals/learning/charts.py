@@ -3,8 +3,11 @@
 The page's script draws it in the colours of the page; its table says the same to whoever cannot see it.
 """
 
+from dataclasses import dataclass
+
 from agents.contracts import Json
 from approvals.learning.calibration import Calibration
+from approvals.learning.outcomes import Outcome, Outcomes
 from approvals.learning.statistics import BINS
 
 WIDTH = 100 / BINS
@@ -37,7 +40,7 @@ def reliability(found: Calibration, *, threshold: float | None, proposed: float 
             "x": x,
             "y": [_percent(one.said) for one in bins],
         },
-        {"type": "bar", "name": "Decisions", "visible": False, "x": x, "y": [one.share.of for one in bins]},
+        {"type": "bar", "name": "Acts", "visible": False, "x": x, "y": [one.share.of for one in bins]},
         *_marks(threshold, proposed),
     ]
     layout = {
@@ -55,6 +58,44 @@ def caption(name: str, found: Calibration) -> str:
     """What the chart shows, in words."""
     what = f" with {found.tool}" if found.tool else ""
     return f"How often {name}{what} was right, by how sure it said it was"
+
+
+HUES = {
+    Outcome.APPROVED: "ok",
+    Outcome.VERIFIED: "act",
+    Outcome.EDITED: "warn",
+    Outcome.REJECTED: "still",
+    Outcome.CORRECTED: "bad",
+}
+"""Right first. Red is only what really happened and was wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An outcome in a bar of all of them: how many, and from where to where in per cent of the bar."""
+
+    outcome: Outcome
+    hue: str
+    of: int
+    share: float | None
+    x: float
+    width: float
+
+
+def parts(counts: Outcomes) -> list[Part]:
+    """What came of acts, as parts of one bar, those that are none included."""
+    whole, x, found = counts.share.of, 0.0, []
+    for outcome, hue in HUES.items():
+        of: int = getattr(counts, outcome)
+        share = of / whole if whole else None
+        found.append(Part(outcome, hue, of, share, round(x, 2), round(100 * (share or 0.0), 2)))
+        x += 100 * (share or 0.0)
+    return found
+
+
+def words(counts: Outcomes) -> str:
+    """The same in words, for whoever cannot see the bar."""
+    return ", ".join(f"{getattr(counts, outcome):,} {outcome.label}" for outcome in HUES)
 
 
 def _marks(threshold: float | None, proposed: float | None) -> list[Json]:

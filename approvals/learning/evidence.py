@@ -15,7 +15,7 @@ from agents.contracts import Json
 from agents.models import Agent, Autonomy, Step
 from agents.registry import earning
 from agents.wire import say_moment
-from approvals.learning import calibration, criteria, outcomes
+from approvals.learning import calibration, criteria, outcomes, undone
 from approvals.learning.criteria import Drifting, Earning
 from approvals.learning.statistics import Share
 from approvals.models import Approval, Decision
@@ -30,7 +30,8 @@ REFUSED = Q(state=Step.State.REFUSED, gate=POLICY)
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What was seen of an agent with one tool at one tier: in how many runs, how much of it right, over how many days;
-    `violations` are rejections as not allowed and what a policy refused; `red` are acts in the red zone."""
+    `violations` are rejections as not allowed and what a policy refused; `red` are acts in the red zone; `undone` were
+    taken back without anybody having judged them, of which those drawn as samples are in `judged` too."""
 
     tool: str
     tier: int
@@ -42,6 +43,7 @@ class Evidence:
     error: float | None
     said: int
     is_high_risk: bool = False
+    undone: int = 0
 
     @property
     def kept(self) -> Json:
@@ -70,6 +72,7 @@ def requirements(seen: Evidence, wanted: Earning) -> list[Requirement]:
         if share is None
         else f"{_said(share)} (95 %: {_said(low)} to {_said(high)}, n = {seen.judged.of:,})"
     )
+    told += f"; {seen.undone:,} taken back that nobody had judged" if seen.undone else ""
     return [
         Requirement("Runs", f"at least {wanted.runs:,}", f"{seen.runs:,}", seen.runs >= wanted.runs),
         Requirement("Right", f"at least {_said(wanted.right)}", told, share is not None and share >= wanted.right),
@@ -139,19 +142,21 @@ def of(agent: Agent, tool: str, *, tier: int, since: datetime) -> Evidence:
         red=Count("pk", filter=Q(zone=Approval.Zone.RED)),
         first=Min("decided_at"),
     )
-    known = calibration.of(agent.pk, tool=tool, since=since)
+    known = calibration.of(agent.pk, tool=tool, since=since, drawn=True)
+    alone = [one for one in undone.find([agent.pk], tool=tool, since=since) if one.tier == tier]
     first: datetime | None = counts["first"]
     return Evidence(
         tool=tool,
         tier=tier,
         runs=counts["runs"],
-        judged=Share(counts["right"], counts["of"]),
+        judged=Share(counts["right"], counts["of"] + sum(one.of for one in alone if one.drawn)),
         violations=violations(agent, tool, since=first if since == EVER and first else since),
         red=counts["red"],
         days=(timezone.now() - first).total_seconds() / 86_400 if first else 0.0,
         error=known.error,
         said=known.said.of,
         is_high_risk=earning.is_high_risk(agent, tool),
+        undone=sum(one.of for one in alone),
     )
 
 

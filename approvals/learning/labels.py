@@ -29,7 +29,8 @@ LEEWAY = timedelta(minutes=5)
 @dataclass(frozen=True, slots=True)
 class Label:
     """One lesson. `context` is what was asked and how sure the agent was, `correction` what a person wanted instead
-    (None: nothing), `rationale` their reason, `right` what it says of the agent (None: nothing)."""
+    (None: nothing), `rationale` their reason, `right` what it says of the agent (None: nothing), and `outcome` in one
+    word."""
 
     id: UUID
     at: datetime
@@ -43,6 +44,7 @@ class Label:
     correction: Json | None
     rationale: str
     right: bool | None
+    outcome: str | None
     reviewer: str
     seconds: float
     looked_s: float | None
@@ -103,6 +105,7 @@ def _said(value: Any) -> Any:
 
 def _label(decision: Decision, look: Look | None) -> Label:
     asked = decision.approval
+    outcome = outcomes.of_decision(decision, is_taken_back=decision.is_taken_back)  # type: ignore[attr-defined]  # annotated
     return Label(
         id=decision.pk,
         at=decision.at,
@@ -115,7 +118,8 @@ def _label(decision: Decision, look: Look | None) -> Label:
         answer=decision.answer,
         correction=_correction(decision),
         rationale=decision.reason,
-        right=outcomes.was_right(decision, is_taken_back=decision.is_taken_back),  # type: ignore[attr-defined]  # annotated
+        right=None if outcome is None else outcome in outcomes.RIGHT,
+        outcome=outcome,
         reviewer=decision.by.username,
         seconds=round(decision.seconds, 3),
         looked_s=round((decision.at - look.at).total_seconds(), 3) if look else None,

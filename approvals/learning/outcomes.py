@@ -1,24 +1,70 @@
-"""What came true of an act that a person judged: the one definition that labels, calibration and autonomy share.
+"""What came true of an act: the one definition that labels, calibration and autonomy share.
 
-Right is what was let through as it stood and never taken back. Wrong is what was changed, refused, or taken back later.
-All else says nothing about the agent: what people do themselves, doubts after a crash, acts that take others back, and
-questions that asked about no act or about one that was planted.
+A person let it through as it stood (approved), or looked at it afterwards and found it right (verified): it was right.
+It was changed, refused, or corrected later, found wrong or taken back by people: it was wrong. All else says nothing
+about the agent: what people do themselves, doubts after a crash, acts that take others back, questions that asked about
+no act or about one that was planted. Nor does it when a run fails and takes back what it did: what fails is often
+another act, or another system, and those before it may have been right.
 """
 
-from django.db.models import Exists, OuterRef, Q
+from dataclasses import astuple, dataclass
+from typing import Self
 
-from agents.models import Step
+from django.db.models import Case, Exists, OuterRef, Q, TextChoices, Value, When
+
+from agents.models import Run, Step
+from approvals.learning.statistics import Share
 from approvals.models import Approval, ApprovalQuerySet, Decision
 
+
+class Outcome(TextChoices):
+    """What came of an act that says whether its agent was right. One each, the first three words before it happens."""
+
+    APPROVED = "approved", "approved as it stood"
+    EDITED = "edited", "edited"
+    REJECTED = "rejected", "rejected"
+    VERIFIED = "verified", "found right afterwards"
+    CORRECTED = "corrected", "corrected later"
+
+
+RIGHT = frozenset({Outcome.APPROVED, Outcome.VERIFIED})
 JUDGEMENTS = frozenset({Decision.Answer.APPROVE, Decision.Answer.EDIT, Decision.Answer.REJECT})
 JUDGING = frozenset({Approval.Kind.ACT, Approval.Kind.SAMPLE})
 MANUAL = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """How many acts came to what. `undone` are those of the corrected that were taken back without anybody having
+    judged them."""
+
+    approved: int = 0
+    verified: int = 0
+    edited: int = 0
+    rejected: int = 0
+    corrected: int = 0
+    undone: int = 0
+
+    @property
+    def share(self) -> Share:
+        """How many of them were right."""
+        right = self.approved + self.verified
+        return Share(right, right + self.edited + self.rejected + self.corrected)
+
+    def __add__(self, other: Self) -> "Outcomes":
+        """Both together."""
+        return Outcomes(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
+
+
+CANCELLED = Q(run__state=Run.State.CANCELLED) | Q(run__ending__state=Run.State.CANCELLED)
+BY_PEOPLE = Q(answer__isnull=False) | CANCELLED
+"""Of steps that take an act back: somebody answered that it shall be, or cancelled the run."""
+
+
 def taken_back(of: str = "") -> Exists:
-    """Whether the act of an approval, `of` the row at hand, was taken back."""
+    """Whether people had the act of an approval, `of` the row at hand, taken back."""
     step = Step.objects.filter(run_id=OuterRef(f"{of}run_id"), compensates=OuterRef(f"{of}seq"), state=Step.State.DONE)
-    return Exists(step)
+    return Exists(step.filter(BY_PEOPLE))
 
 
 def judged(found: ApprovalQuerySet) -> ApprovalQuerySet:
@@ -33,8 +79,17 @@ def judged(found: ApprovalQuerySet) -> ApprovalQuerySet:
 RIGHTLY = Q(state=Approval.State.APPROVED, is_taken_back=False)
 """Of what `judged` found: those in which the agent was right."""
 
+OF_JUDGED = Case(
+    When(state=Approval.State.EDITED, then=Value(Outcome.EDITED)),
+    When(state=Approval.State.REJECTED, kind=Approval.Kind.ACT, then=Value(Outcome.REJECTED)),
+    When(Q(state=Approval.State.REJECTED) | Q(is_taken_back=True), then=Value(Outcome.CORRECTED)),
+    When(kind=Approval.Kind.SAMPLE, then=Value(Outcome.VERIFIED)),
+    default=Value(Outcome.APPROVED),
+)
+"""The outcome of each that `judged` found."""
 
-def was_right(decision: Decision, *, is_taken_back: bool) -> bool | None:
+
+def of_decision(decision: Decision, *, is_taken_back: bool) -> Outcome | None:
     """The same of what one decision was about; None where it does not say, or others have yet to vote."""
     asked = decision.approval
     is_act = asked.kind in JUDGING and not asked.is_manual and asked.bound.get("kind") != "model"
@@ -42,4 +97,11 @@ def was_right(decision: Decision, *, is_taken_back: bool) -> bool | None:
         return None
     if asked.state not in Approval.DECIDED:
         return None
-    return asked.state == Approval.State.APPROVED and not is_taken_back
+    is_sample = asked.kind == Approval.Kind.SAMPLE
+    if asked.state == Approval.State.EDITED:
+        return Outcome.EDITED
+    if asked.state == Approval.State.REJECTED:
+        return Outcome.CORRECTED if is_sample else Outcome.REJECTED
+    if is_taken_back:
+        return Outcome.CORRECTED
+    return Outcome.VERIFIED if is_sample else Outcome.APPROVED

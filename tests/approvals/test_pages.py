@@ -310,7 +310,7 @@ def test_lists_ask_the_database_as_often_for_many_as_for_one(
         factories.step(approval.run, seq=100 + seq)
     for address, most in (
         (reverse("approvals:approvals"), 18),
-        (reverse("approvals:approval", args=[approval.pk]), 14),
+        (reverse("approvals:approval", args=[approval.pk]), 15),
         (reverse("approvals:count"), 5),
     ):
         client.get(address)  # whoever opens one first has it in hand from then on

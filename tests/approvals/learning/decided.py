@@ -72,8 +72,8 @@ def _approval(
     return Approval(**values | fields)
 
 
-def take_back(approval: Approval) -> Step:
-    """What the engine stores when an act is compensated."""
+def take_back(approval: Approval, **fields: Any) -> Step:
+    """What the engine stores when an act is compensated, and somebody has said that it shall be."""
     made: Step = Step.objects.create(
         run=approval.run,
         seq=approval.seq + 1000,
@@ -83,5 +83,25 @@ def take_back(approval: Approval) -> Step:
         name="test.recharge",
         state=Step.State.DONE,
         compensates=approval.seq,
+        **{"answer": {"kind": "approved"}} | fields,
     )
     return made
+
+
+def alone(agent: Agent, confidence: float | None = 0.9, *, tool: str = TOOL, **fields: Any) -> Approval:
+    """An act that the agent did without asking anybody, and the sample about it, which is not stored: `save` it where
+    somebody is to look at the act, and not where nobody does."""
+    run = _run(agent, timezone.now())
+    values: dict[str, Any] = {"tier": 2, "writes": True, "confidence": confidence, "simulated": False, **fields}
+    Step.objects.create(
+        run=run,
+        seq=1,
+        turn=1,
+        agent_id=agent.pk,
+        kind=Step.Kind.TOOL,
+        name=tool,
+        state=Step.State.DONE,
+        **values,
+    )
+    asked = {"kind": Approval.Kind.SAMPLE, "executed": "executed", "bound": {}, "tier": values["tier"]}
+    return _approval(run, 0, confidence, "open", tool, timezone.now(), asked | {"decided_at": None})

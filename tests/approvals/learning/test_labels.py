@@ -14,7 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from agents.models import AuditEntry, Step, User
+from agents.models import AuditEntry, Run, Step, User
 from approvals.learning import labels, looks
 from approvals.learning.models import Look
 from approvals.models import Approval
@@ -48,11 +48,13 @@ def test_an_edit_teaches_what_a_person_wanted_instead(approval: Approval, rhea: 
     assert label.seconds >= 0
 
 
-def test_right_is_what_was_let_through_and_never_taken_back(rhea: User, approval: Approval) -> None:
+def test_right_is_what_was_let_through_and_not_taken_back_by_people(rhea: User, approval: Approval) -> None:
     questions.settle(approval, by=rhea)
-    assert latest(rhea).right is True
+    assert (latest(rhea).right, latest(rhea).outcome) == (True, "approved")
     factories.step(approval.run, seq=9, compensates=approval.seq, state=Step.State.DONE)
-    assert latest(rhea).right is False
+    assert latest(rhea).right is True, "its run failed, for whatever reason"
+    Run.objects.filter(pk=approval.run_id).update(ending={"state": "cancelled"})
+    assert (latest(rhea).right, latest(rhea).outcome) == (False, "corrected")
 
 
 def test_a_doubt_and_what_a_person_does_alone_say_nothing_of_the_agent(rhea: User, team: object) -> None:
