@@ -36,7 +36,9 @@ def policies(request: PersonRequest) -> HttpResponse:
     teams = _teams(request.actor)
     governing = publishing.governing(team.pk for team in teams)
     rows = [{"team": team, **_shown(*governing[team.pk])} for team in teams]
-    return render(request, "approvals/escalation/policies.html", {"rows": rows, "now": timezone.now()})
+    everywhere, _ = request.actor.places(Permission.SEE)
+    context = {"rows": rows, "sees_all": everywhere, "now": timezone.now()}
+    return render(request, "approvals/escalation/policies.html", context)
 
 
 @require_safe

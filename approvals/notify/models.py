@@ -104,7 +104,7 @@ class Endpoint(models.Model):
     @property
     def hears(self) -> list[str]:
         """What it wants to hear about, in words."""
-        return [About(one).label for one in self.facts]
+        return [About(one).label.lower() for one in self.facts]
 
     @property
     def is_off(self) -> bool:

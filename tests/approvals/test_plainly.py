@@ -10,6 +10,7 @@ from agents.models import User
 from agents.tools.people import ASK_PERSON
 from approvals import question
 from approvals.models import Approval
+from tests import factories
 from tests.approvals import questions
 
 CHAIN = [
@@ -113,3 +114,14 @@ def test_a_vote_that_is_not_the_last_is_not_called_an_approval(rhea: User) -> No
     assert answer["HX-Trigger"].startswith(
         '{"toast": {"hue": "ok", "text": "Your vote counts, and takes another: Refund'
     )
+
+
+def test_where_there_is_no_team_yet_pages_say_how_one_comes(db: None) -> None:
+    client = Client()
+    client.force_login(factories.person("ada", "admin"))
+    for path in ("/approvals/escalation/", "/notifications/endpoints/new/"):
+        text = client.get(path).content.decode()
+        assert "There is no team yet" in text
+        assert "--create-team" in text
+    client.force_login(factories.person("nil", "viewer", of=factories.team()))
+    assert "There is no team yet" not in client.get("/approvals/escalation/").content.decode()
