@@ -83,6 +83,9 @@ def check(files: Mapping[str, str], schema: cedarpy.Schema) -> None:
 
 
 def _of_file(file: str, text: str, schema: cedarpy.Schema, seen: dict[str, str]) -> Iterator[str]:
+    if "\0" in text:
+        yield f"line {text.count(chr(10), 0, text.index(chr(0))) + 1}: this is not text: it holds a NUL character."
+        return
     try:
         document = json.loads(cedarpy.policies_to_json_str(text))
     except ValueError as error:

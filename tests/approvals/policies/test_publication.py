@@ -93,6 +93,7 @@ def test_every_mistake_is_named_and_what_was_written_is_kept(inside: Client) -> 
     ("files", "sentence"),
     [
         ({"a.cedar": b"\xff\xfe\x00"}, "a.cedar is not text in UTF-8."),
+        ({"a.cedar": f"{RULES}// \0", "a.toml": WRITTEN}, "this is not text: it holds a NUL character."),
         ({"a.txt": RULES}, "a.txt: policies end with .cedar, their cases with .toml."),
         ({"a.cedar": "x" * (drafting.MOST_BYTES + 1)}, "a.cedar is larger than 256 KiB"),
         ({"a.toml": "[[case"}, "a.toml: this is not TOML: "),
