@@ -74,7 +74,7 @@ def decide(
     limits.require_short(given.reason)
     limits.require_small(outcome)
     try:
-        given = _prepared(approval, given)
+        given = _prepared(approval, given, request_id)
         with transaction.atomic(durable=True):
             (made,) = _decide({approval.pk: request_id}, given)
             if isinstance(made, errors.DomainError):
@@ -87,23 +87,25 @@ def decide(
         raise
 
 
-def _prepared(approval: Approval, given: Given) -> Given:
+def _prepared(approval: Approval, given: Given, request_id: UUID) -> Given:
     """What tools and gates are asked about is checked before anything is locked: an edit, and what the same would be
-    for the rest of the run. Not for whoever may not decide anyway, nor about what is closed: they are told that,
-    further on."""
+    for the rest of the run. Not for whoever may not decide anyway, nor about what is closed or was taken before: they
+    are told that, further on."""
     if given.for_run and given.answer not in voting.VOTES:
         raise errors.Invalid("`for_run` comes with the answers approve and edit only.", field="for_run")
     is_vote = given.answer in voting.VOTES and given.answer in approval.answers
-    if not is_vote or not approval.is_open or duties.refusal(given.by, approval):
+    is_plain = given.answer == Decision.Answer.APPROVE and not given.for_run
+    if is_plain or not is_vote or not approval.is_open or duties.refusal(given.by, approval):
+        return given
+    if Decision.objects.filter(request_id=request_id).exists():
         return given
     if given.answer == Decision.Answer.EDIT:
         arguments, bound = editing.checked(approval, given.arguments)
         given = replace(given, arguments=arguments, bound=bound)
     if not given.for_run:
         return given
-    return replace(
-        given, records=bounds.of(approval, approval.arguments if given.arguments is None else given.arguments)
-    )
+    wanted = approval.arguments if given.arguments is None else given.arguments
+    return replace(given, records=bounds.of(approval, wanted))
 
 
 @transaction.atomic

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from agents import errors
 from agents.contracts import ALLOW, Action, Stance, Verdict
@@ -14,6 +15,7 @@ from agents.tools import catalogue
 from agents.tools.catalogue import ToolSpec, tool
 from approvals import fields
 from approvals.models import Approval, Decision
+from tests import factories
 from tests.approvals import questions
 
 
@@ -119,6 +121,20 @@ def test_an_edit_is_judged_as_the_act_that_it_makes(
     assert AuditEntry.objects.get(verb="approval.decided").outcome == AuditEntry.Outcome.FAILED
     questions.settle(approval, by=rhea, answer="edit", arguments={"order": "4711", "amount": "90.00"})
     assert Decision.objects.get().answer == "edit"
+
+
+def test_an_edit_that_comes_again_is_the_same_edit_though_a_gate_would_refuse_it_by_now(
+    approval: Approval, rhea: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Approval.objects.filter(pk=approval.pk).update(votes_needed=2)
+    approval.refresh_from_db()
+    teo = factories.person("teo", "reviewer", of=approval.team)
+    given = {"by": rhea, "answer": "edit", "arguments": {"order": "4711", "amount": "900.00"}, "request_id": uuid7()}
+    made = questions.settle(approval, **given)
+    questions.settle(approval, by=teo, answer="edit", arguments={"order": "4711", "amount": "90.00"})
+    whole = (*gates.gates(), Judge(Verdict(Stance.DENY, "policy", "No refund above €200.")))
+    monkeypatch.setattr(gates, "gates", lambda: whole)
+    assert questions.settle(approval, **given) == made
 
 
 def test_whoever_may_not_decide_makes_no_gate_and_no_tool_answer(
