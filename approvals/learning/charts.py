@@ -68,6 +68,8 @@ HUES = {
     Outcome.CORRECTED: "bad",
 }
 """Right first. Red is only what really happened and was wrong."""
+LEAST = 0.015
+"""Of a bar: what happened once in a thousand times can be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,12 @@ class Part:
 def parts(counts: Outcomes) -> list[Part]:
     """What came of acts, as parts of one bar, those that are none included."""
     whole, x, found = counts.share.of, 0.0, []
-    for outcome, hue in HUES.items():
-        of: int = getattr(counts, outcome)
-        share = of / whole if whole else None
-        found.append(Part(outcome, hue, of, share, round(x, 2), round(100 * (share or 0.0), 2)))
-        x += 100 * (share or 0.0)
+    numbers: dict[Outcome, int] = {outcome: getattr(counts, outcome) for outcome in HUES}
+    widths = {outcome: max(of / whole, LEAST) for outcome, of in numbers.items() if of}
+    for outcome, of in numbers.items():
+        width = 100 * widths.get(outcome, 0.0) / sum(widths.values()) if whole else 0.0
+        found.append(Part(outcome, HUES[outcome], of, of / whole if whole else None, round(x, 2), round(width, 2)))
+        x += width
     return found
 
 

@@ -20,6 +20,7 @@ from agents.runs import overriding
 from approvals.learning import calibration, criteria, statistics
 from approvals.learning.calibration import Calibration
 from approvals.learning.statistics import Threshold
+from approvals.policies import effective
 
 ALL = "thresholds.confidence"
 """The parameter that holds for every tool without a threshold of its own."""
@@ -113,14 +114,14 @@ def objection(agent: Agent, tool: str = "") -> str:
 
 def moot(agent: Agent, tool: str) -> str:
     """Why each act of this tool asks a person already, whatever its threshold; empty when it does not."""
-    bundle = _bundle(agent)
-    if not tool or tool not in bundle.get("tools", ()):
+    bundle = effective.bundle(agent) if tool else {}
+    if tool not in bundle.get("tools", ()) or not parameters.heeds(bundle, tool):
         return ""
     tier = parameters.value(bundle, f"tiers.{tool}")
     if declarations.risk_of(bundle, tool, writes=True) == Risk.HIGH:
         return f"{tool} is high risk: a person is asked each time, however sure it is."
     if tier >= 3:
-        return f"By its release {tool} is tier {tier}: a person is asked each time. A threshold holds at tiers 1 and 2."
+        return f"{tool} is tier {tier} now: a person is asked each time. A threshold holds at tiers 1 and 2."
     return ""
 
 

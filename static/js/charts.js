@@ -51,6 +51,7 @@ async function draw(frame) {
   const { data, layout } = JSON.parse(document.getElementById(frame.dataset.chart).textContent);
   const library = await load(frame.dataset.plotly);
   for (const trace of data) if (trace.error_y) trace.error_y.color = colour("--ink");
+  for (const trace of data) if (trace.meta === "mark") trace.line.color = colour("--ink"); // it is read against all others
   await library.react(frame, data, merged(look(), layout), { displayModeBar: false, responsive: true });
   delete frame.dataset.failed;
 }

@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 from uuid_utils.compat import uuid7
 
 from agents import errors
-from agents.models import Agent, AuditEntry, Override, User
+from agents.models import Agent, AuditEntry, Autonomy, Override, Role, User
 from approvals.learning import calibration, charts, criteria, thresholds
 from approvals.learning.statistics import Share
 from approvals.models import Approval
@@ -152,6 +152,28 @@ def test_a_tool_that_is_not_right_often_enough_borrows_no_threshold_from_others(
     assert thresholds.proposed(whole).threshold is not None
     found = thresholds.proposed(whole, calibration.one_of(known, decided.TOOL))
     assert (found.tool, found.threshold, found.of, found.too_few) == (decided.TOOL, None, 60, None)
+
+
+def test_the_page_says_who_may_ask_people_less_and_where_they_are_asked_anyway(
+    refunds: Agent, rhea: User, olga: User, client: Client
+) -> None:
+    decided.judged(refunds, [(0.9, RIGHT)] * 60 + [(0.3, WRONG)] * 10, by=rhea)
+    address = f"/approvals/calibration/{refunds.slug}/?tool={decided.TOOL}"
+    client.force_login(olga)
+    page = plain(client, address)
+    assert "By its release it is 0.5; a lower one shows fewer acts to people, which takes the role governance" in page
+    assert "in force for test.refund" not in page, "no button that would be refused"
+    assert "a person is asked each time" not in page
+    client.force_login(factories.person("gwen", Role.GOVERNANCE, of=refunds.team))
+    assert "Put 0.31 in force for test.refund" in plain(client, address)
+    refunds.release = factories.release(refunds, tools=[decided.TOOL], tiers={decided.TOOL: 3})
+    refunds.save(update_fields=["release"])
+    asked = "test.refund is tier 3 now: a person is asked each time."
+    assert asked in plain(client, address)
+    Autonomy.objects.create(
+        agent=refunds, tool=decided.TOOL, was=3, tier=2, granted_by=rhea, reason="It was right.", request_id=uuid7()
+    )
+    assert asked not in plain(client, address), "it has earned to do it alone"
 
 
 def test_nothing_is_proposed_from_few_cases(refunds: Agent, rhea: User, client: Client) -> None:

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from agents.models import Agent, Run, Step, Team, User
 from agents.runs import interventions, runner
 from approvals.decisions import decide
-from approvals.learning import calibration, evidence, labels
+from approvals.learning import calibration, charts, evidence, labels
 from approvals.learning.outcomes import Outcomes
 from approvals.learning.statistics import Share
 from approvals.models import Approval, Decision
@@ -138,6 +138,18 @@ def test_what_a_cancelled_run_takes_back_counts_against_its_agent(team: Team, ol
     assert [what for what, _ in toolbox.effects] == ["reserve kettle", "release R-kettle"]
     (found,) = calibration.of_agents([agent.pk], since=LONG_AGO)[agent.pk]
     assert (found.tool, found.outcomes) == ("test.reserve", Outcomes(corrected=1, undone=1))
+
+
+def test_the_bar_is_full_and_shows_what_is_rare() -> None:
+    bar = charts.parts(Outcomes(approved=990, corrected=10))
+    assert [(part.outcome, part.of, part.share) for part in bar if part.of] == [
+        ("approved", 990, 0.99),
+        ("corrected", 10, 0.01),
+    ]
+    assert bar[-1].width > 1.4
+    assert sum(part.width for part in bar) == pytest.approx(100, abs=0.05)
+    assert [part.x for part in bar] == [0, *[bar[0].width] * 4]
+    assert {(part.share, part.width) for part in charts.parts(Outcomes())} == {(None, 0.0)}
 
 
 def test_the_page_and_the_api_tell_each_outcome(refunds: Agent, rhea: User, client: Client) -> None:
