@@ -37,13 +37,20 @@ async function show(button) {
     const answer = await (makes ? webauthnJSON.create(options) : webauthnJSON.get(options));
     field.value = JSON.stringify(answer);
   } catch (error) {
-    toast("bad", error.sentence || CANCELLED);
+    tell(form, error.sentence || CANCELLED);
     return;
   } finally {
     button.ariaBusy = null;
   }
   form.requestSubmit(form.querySelector("[data-act]"));
   if (form.isConnected && !makes) field.value = ""; // it is good for one answer only
+}
+
+// In the form: a notice at the edge would lie behind a dialog.
+function tell(form, text) {
+  const slot = form.querySelector("[data-error]");
+  if (slot) slot.textContent = text;
+  else toast("bad", text);
 }
 
 function answerOf(button) {

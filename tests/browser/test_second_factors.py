@@ -1,6 +1,7 @@
 """Second factors in a real browser: an app set up and L2 decided by keys alone, a passkey made and shown."""
 
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_passkey_is_made_and_then_shown_by_the_press_that_decides(
         complaints: list[str] = []
         tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
-        with_key(tab)
+        recognise = with_key(tab)
         enter(tab)
         tab.goto("/me/security/passkey/")
         tab.get_by_label("Name").fill("Laptop")
@@ -83,6 +84,10 @@ def test_a_passkey_is_made_and_then_shown_by_the_press_that_decides(
         make_stale(tab)
         tab.goto(f"/approvals/{approval.pk}/")
         tab.keyboard.press("1")
+        recognise(False)
+        tab.keyboard.press("Control+Enter")
+        expect(tab.locator("[data-error]")).to_contain_text("No passkey was shown, and nothing was sent.")
+        recognise(True)
         tab.keyboard.press("Control+Enter")  # this very press asks for the passkey, and goes on
         expect(tab.locator(".question footer")).to_contain_text("Approved by rhea")
         assert complaints == []
@@ -90,15 +95,20 @@ def test_a_passkey_is_made_and_then_shown_by_the_press_that_decides(
     assert AuditEntry.objects.filter(verb="person.factor_shown", outcome="done").count() == 2
 
 
-def with_key(tab: Page) -> None:
-    """A key that is plugged in, and touched whenever somebody asks."""
+def with_key(tab: Page) -> Callable[[bool], None]:
+    """A key that is plugged in, and touched whenever somebody asks; says whether it recognises who touches it."""
     chrome = tab.context.new_cdp_session(tab)
     chrome.send("WebAuthn.enable")
     options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
-    chrome.send(
+    added = chrome.send(
         "WebAuthn.addVirtualAuthenticator",
         {"options": {**options, "isUserVerified": True, "automaticPresenceSimulation": True}},
     )
+
+    def recognise(does: bool) -> None:
+        chrome.send("WebAuthn.setUserVerified", {**added, "isUserVerified": does})
+
+    return recognise
 
 
 def enter(tab: Page) -> None:
