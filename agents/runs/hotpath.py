@@ -280,7 +280,7 @@ def within(sql: str, params: Mapping[str, Any] | Sequence[Any]) -> TupleRow | No
     connection.ensure_connection()
     with connection.wrap_database_errors:
         done = psycopg.Cursor(connection.connection).execute(sql, params, prepare=True)
-        return done.fetchone() if done.description else None
+        return done.fetchone() if done.pgresult and done.pgresult.nfields else None
 
 
 def rows(sql: str, params: Mapping[str, Any]) -> list[TupleRow]:

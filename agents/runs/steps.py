@@ -266,7 +266,7 @@ def outcome(claim: Claim, step: Planned, result: Result) -> None:
         news = hotpath.fenced(hotpath.within(hotpath.OUTCOME, params))
         for call in result.calls:
             signals.call_billed.send(Planned, call=call)
-        if step.action.writes or step.stored:  # whatever a person was asked about is told how it went
+        if step.stored:  # nobody was asked about what was never put off
             signals.act_performed.send(Planned, run_id=claim.run_id, seq=step.seq, state=result.state)
         if result.state == "in_doubt":
             signals.step_doubted.send(Planned, action=replace(step.action, answer=None), reason=result.error)
