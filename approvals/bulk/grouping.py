@@ -51,13 +51,14 @@ def is_fit(approval: Approval) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Members of a group beside each other: what they share once, a column for each value that differs, and whether
-    their tool says what changes."""
+    """Members of a group beside each other: what they share once, a column for each value that differs, whether their
+    tool says what changes, and what their runs are for: in one sentence, or in a column where it is not the same."""
 
     shared: Sequence[tuple[str, str]]
     columns: Sequence[str]
     rows: Sequence[tuple[Approval, Sequence[tuple[str, str]]]]
     changes: bool
+    because: str
 
 
 def table(members: Sequence[Approval]) -> Table:
@@ -68,7 +69,10 @@ def table(members: Sequence[Approval]) -> Table:
     differing = [name for name in names if name not in same]
     given = zip(members, values, strict=True)
     rows = [(one, [(name, its.get(name, "—")) for name in differing]) for one, its in given]
-    return Table([(name, values[0][name]) for name in same], differing, rows, any(one.preview for one in members))
+    shared = [(name, values[0][name]) for name in same]
+    whys = {one.run.objective for one in members}
+    because = whys.pop() if len(whys) == 1 else ""
+    return Table(shared, differing, rows, any(one.preview for one in members), because)
 
 
 def written(value: Any) -> str:

@@ -47,7 +47,7 @@ def group(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
 def shown(leader: Approval, user: User) -> dict[str, Any]:
     """What the group of this request shows."""
     alike = choosing.members(leader, user)
-    rows = alike.select_related("claimed_by").defer("bound", "reasons")
+    rows = alike.select_related("claimed_by", "run").defer("bound", "reasons", "run__input", "run__result")
     members = list(rows[: grouping.MOST_SHOWN])
     number = len(members) if len(members) < grouping.MOST_SHOWN else alike.count()
     return {

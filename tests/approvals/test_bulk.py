@@ -85,6 +85,16 @@ def test_the_table_of_a_group_shows_what_differs(rhea: User) -> None:
     assert [cells for _, cells in table.rows] == [[("order", "2")], [("order", "3")], [("order", "4")]]
 
 
+def test_a_group_says_what_its_runs_are_for_once_or_for_each(desk: Client) -> None:
+    group = alike(3)
+    address = reverse("approvals:group", args=[group[0].pk])
+    Run.objects.update(objective="Refund the beans that came late")
+    assert desk.get(address).content.decode().count("Refund the beans that came late") == 1
+    Approval.objects.filter(pk=group[1].pk).update(run=questions.run(objective="Refund what nobody ordered"))
+    page = desk.get(address).content.decode()
+    assert (page.count("Refund the beans that came late"), page.count("Refund what nobody ordered")) == (2, 1)
+
+
 def test_one_that_another_gate_or_rule_asks_about_does_not_hide_among_the_others() -> None:
     act, tier = questions.action(questions.run()), {"gate": "tier", "reason": "It is assisted."}
     plain = integrity.alike(act, "act", 1, [tier])
