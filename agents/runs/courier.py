@@ -9,16 +9,21 @@ from contextlib import closing
 import redis
 from django.conf import settings
 
+from agents.models import Run
+
 MARK = "cockpit:courier"
 
 
-def is_there() -> bool:
-    """Whether Redis answers. Ringing for hundreds of runs one by one while it is away takes minutes."""
+def laden() -> list[str] | None:
+    """The queues that hold messages which no worker has taken yet; None while Redis is away: ringing for hundreds of
+    runs one by one would take minutes then."""
     try:
-        with closing(_client()) as client:
-            return bool(client.ping())
+        with closing(_client()) as client, client.pipeline(transaction=False) as asked:
+            for queue in Run.Queue.values:
+                asked.llen(queue)
+            return [queue for queue, number in zip(Run.Queue.values, asked.execute(), strict=True) if number]
     except redis.RedisError:
-        return False
+        return None
 
 
 def has_lost_everything() -> bool:

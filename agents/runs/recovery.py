@@ -24,7 +24,8 @@ RETURNING id, queue
 """
 
 RING = """
--- Queued without a driver, or running with a dead lease: ring, and wait twice as long before the next ring.
+-- Queued without a driver, or running with a dead lease: ring, and wait twice as long before the next ring. A laden
+-- queue still holds the messages of most: each that comes twice keeps a worker from those that wait behind it.
 UPDATE agents_run SET rung_at = now(), rings = LEAST(rings + 1, 20)
 WHERE id IN (
     SELECT r.id FROM agents_run r JOIN agents_agent a ON a.id = r.agent_id
@@ -32,8 +33,9 @@ WHERE id IN (
       AND (r.state = 'queued'
            OR (r.state IN ('running', 'compensating') AND (r.lease_until IS NULL OR r.lease_until < now())))
       AND GREATEST(r.rung_at, r.changed_at, CASE WHEN r.state <> 'queued' THEN r.lease_until END)
-          < now() - make_interval(secs => LEAST(%(patience)s * power(2, r.rings), 300) * (r.state = 'queued' OR
-              r.rings > 0)::int)
+          < now() - make_interval(secs => LEAST(%(patience)s * power(2, r.rings)
+              * CASE WHEN r.state = 'queued' AND r.queue = ANY(%(laden)s) THEN 16 ELSE 1 END, 300)
+              * (r.state = 'queued' OR r.rings > 0)::int)
     ORDER BY r.id LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED)
 RETURNING id, queue
 """
@@ -64,16 +66,16 @@ def ring_again() -> int:
     has grown where many runs were waiting for few workers. How many were rung."""
     if not courier.has_lost_everything():
         return 0
-    return _ring(hotpath.rows(RING, {"limit": MOST_LOST, "patience": 0}))
+    return _ring(hotpath.rows(RING, {"limit": MOST_LOST, "patience": 0, "laden": []}))
 
 
 def sweep(*, patience: float = 4.0, limit: int = 500) -> int:
     """Wake what is due and ring what nobody drives; how many were rung. `patience` in seconds before the first ring."""
-    params = {"limit": limit, "patience": patience}
-    woken = hotpath.rows(WAKE, params)
-    if not courier.is_there():
+    woken = hotpath.rows(WAKE, {"limit": limit})
+    laden = courier.laden()
+    if laden is None:
         return 0  # nobody would hear; what was woken is rung by a later sweep
-    return _ring(woken + hotpath.rows(RING, params))
+    return _ring(woken + hotpath.rows(RING, {"limit": limit, "patience": patience, "laden": laden}))
 
 
 def _ring(ready: Sequence[TupleRow]) -> int:

@@ -126,7 +126,7 @@ def ring_again() -> int:
     """Jobs that nobody drives, because their message or their driver was lost; how many. Called by the tick."""
     lost = _undriven().filter(created_at__lt=timezone.now() - timedelta(seconds=3)).order_by("created_at")
     waiting = list(lost.values_list("pk", flat=True)[:50])
-    if not waiting or not courier.is_there():
+    if not waiting or courier.laden() is None:
         return 0
     for bulk_id in waiting:
         _ring(bulk_id)

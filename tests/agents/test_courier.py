@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import redis
@@ -57,6 +58,16 @@ def test_lost_messages_are_rung_again_at_once_however_often_it_had_rung_before(l
     assert recovery.ring_again() == len(queued)
     assert letters.llen("model") == len(queued)
     assert recovery.ring_again() == 0, "once for each loss"
+
+
+def test_behind_a_long_queue_nobody_is_rung_for_again_before_a_minute_has_passed(letters, queued):
+    Run.objects.update(rings=0, rung_at=Now() - timedelta(seconds=50), changed_at=Now() - timedelta(seconds=99))
+    assert recovery.sweep() == 0, "their messages are still there"
+    Run.objects.update(rung_at=Now() - timedelta(seconds=70))
+    assert recovery.sweep() == len(queued), "one of them may have been lost by itself"
+    Run.objects.update(rings=0, rung_at=Now() - timedelta(seconds=5))
+    letters.delete("model")
+    assert recovery.sweep() == len(queued), "nothing is there"
 
 
 def test_while_nobody_hears_nothing_is_rung_and_no_patience_grows(settings, letters, queued):
