@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from agents import errors
@@ -334,11 +335,11 @@ def _close(decisions: Sequence[Decision]) -> None:
         fields["executed"] = Approval.Executed.EXECUTED
     if chosen == Decision.Answer.ASK:
         fields["closed_because"] = f"Asked back: {decisions[0].reason}"
-    closed = Approval.objects.filter(pk__in=[one.approval_id for one in decisions])
-    closed.update(**fields)
-    until = decisions[0].at + terms.usually()
+    ends: dict[str, Any] = {}
     if fields["state"] in Approval.ALLOWING:  # what no gate has given an end counts from the answer on
-        closed.filter(ladder__has_key=LASTS).update(expires_at=until)
+        until = When(ladder__has_key=LASTS, then=Value(decisions[0].at + terms.usually()))
+        ends["expires_at"] = Case(until, default=F("expires_at"))
+    Approval.objects.filter(pk__in=[one.approval_id for one in decisions]).update(**fields, **ends)
     for decision in decisions:
         for name, value in fields.items():
             setattr(decision.approval, name, value)
