@@ -50,6 +50,8 @@ def stop(run_id: UUID) -> None:
 def go_on(runs: Iterable[UUID]) -> None:
     """The clocks of their open questions run again; everything that was due is due as much later as nothing counted."""
     stopped = Approval.objects.filter(run__in=list(runs), state=Approval.State.OPEN, stopped_at__isnull=False)
+    if not stopped.exists():  # nearly always, and the whole of it is wide
+        return
     found = list(stopped.order_by("pk").select_for_update(of=("self",)))
     if not found:
         return

@@ -140,7 +140,10 @@ def _store(like: Approval, action: Action) -> None:
 def reveal(approvals: Sequence[UUID]) -> None:
     """Say which of these were planted, now that nobody has to answer them any more. Call in the transaction that closes
     them."""
-    for found in Plant.objects.select_related("approval__run").filter(approval__in=approvals, revealed_at=None):
+    planted = Plant.objects.filter(approval__in=approvals, revealed_at=None)
+    if not planted.exists():  # nearly always, and the whole of it is wide
+        return
+    for found in planted.select_related("approval__run"):
         if not found.approval.is_open:
             _reveal(found)
 
