@@ -52,7 +52,7 @@ def is_fit(approval: Approval) -> bool:
 @dataclass(frozen=True, slots=True)
 class Table:
     """Members of a group beside each other: what they share once, a column for each value that differs, whether their
-    tool says what changes, and what their runs are for: in one sentence, or in a column where it is not the same."""
+    tool says what changes, and what their runs are for: in one sentence, or with each where it is not the same."""
 
     shared: Sequence[tuple[str, str]]
     columns: Sequence[str]
