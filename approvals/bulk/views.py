@@ -38,7 +38,9 @@ def new(request: PersonRequest) -> HttpResponse:
 @require_safe
 def group(request: PersonRequest, approval_id: UUID) -> HttpResponseBase:
     """The requests that stand in one row, beside each other; once all are closed, the one that was named."""
-    leader = get_object_or_404(Approval.objects.visible_to(request.actor).select_related("team"), pk=approval_id)
+    leader = get_object_or_404(
+        Approval.objects.visible_to(request.actor).select_related("team", "release"), pk=approval_id
+    )
     if not choosing.members(leader, request.actor).exists():
         return redirect("approvals:approval", leader.pk)
     return render(request, "approvals/bulk/group.html", shown(leader, request.actor))
