@@ -2,8 +2,8 @@
 
 500 runs of 10 trivial steps through the real runner with the gates on, two processes of four threads; then the same
 number of rows by bare psycopg with as many connections, on the same server in the same run. The clock is the one that
-the scripts of our peers use: each process has connected and driven one run when it starts, and it stops when the last
-run has ended, before the processes take themselves down.
+the scripts of our peers use: each process is connected, and ours has driven a run, when it starts; it stops when the
+last run has ended, before the processes take themselves down.
 """
 
 import json
@@ -88,8 +88,10 @@ def make_table() -> None:
 def insert_rows(share: list[int], barrier: object) -> None:
     """One INSERT and COMMIT a step, and one each for a run's beginning and end."""
 
+    links = [psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) for _ in range(THREADS)]
+
     def work(ids: list[int]) -> None:
-        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as conn:
+        with links.pop() as conn:
             for number in ids:
                 conn.execute("INSERT INTO bare_run (id, status) VALUES (%s, 'running')", (number,))
                 for seq in range(STEPS):
