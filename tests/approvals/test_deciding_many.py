@@ -1,6 +1,5 @@
 """One answer to many questions: each is checked as if it were the only one, and each run goes on once."""
 
-from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 import pytest
@@ -8,26 +7,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from uuid_utils.compat import uuid7
 
-from agents import errors, signals
+from agents import errors
 from agents.models import AuditEntry, Run, Step, User
 from approvals.decisions import Given, decide_many
 from approvals.models import Approval, Decision
 from tests.approvals import questions
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def woken() -> Iterator[list[UUID]]:
-    """The runs that are told to go on, in order."""
-    heard: list[UUID] = []
-
-    def hear(sender: object, runs: Mapping[UUID, UUID], **_: object) -> None:
-        heard.extend(runs)
-
-    signals.runs_woken.connect(hear)
-    yield heard
-    signals.runs_woken.disconnect(hear)
 
 
 def asked(*approvals: Approval) -> dict[UUID, UUID]:

@@ -4,13 +4,12 @@ From the model's answer on the wire to the effects in the world, through the rea
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import pytest
 from django.utils import timezone
 
-from agents import signals
 from agents.models import Agent, Run, Team, User
 from agents.runs import starting
 from approvals.models import Approval, BulkDecision, Decision
@@ -37,19 +36,6 @@ def answering(asked: Asked) -> Answer:
 def server() -> Iterator[ModelServer]:
     with ModelServer(answering=answering) as running:
         yield running
-
-
-@pytest.fixture
-def woken() -> Iterator[list[UUID]]:
-    """The runs that are told to go on, in order."""
-    heard: list[UUID] = []
-
-    def hear(sender: object, runs: Mapping[UUID, UUID], **_: object) -> None:
-        heard.extend(runs)
-
-    signals.runs_woken.connect(hear)
-    yield heard
-    signals.runs_woken.disconnect(hear)
 
 
 @pytest.fixture
