@@ -22,7 +22,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.db import connections
 from django.test import Client
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from agents.models import User
 
@@ -36,6 +36,7 @@ ARGUMENTS = [
     "--disable-gpu",
     "--disable-dev-shm-usage",
 ]
+PATIENCE_MS = 20_000  # what a loaded machine may take for what takes a moment on a quiet one
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 780}
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,6 +50,7 @@ def chromium() -> Iterator[Browser]:
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

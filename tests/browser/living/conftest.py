@@ -130,6 +130,23 @@ def _open_shop(made: Cockpit) -> None:
     made.run(SHOP.format(people=people, workspace=str(WORKSPACE)))
 
 
+TAKE_BACK = """
+from uuid import uuid4
+from agents.models import Override
+from agents.runs import overriding
+for one in Override.objects.filter(ended_at=None, run=None).select_related("agent", "by"):
+    overriding.revert(one.agent, parameter=one.parameter, by=one.by, request_id=uuid4())
+"""
+
+
+@pytest.fixture
+def as_released(cockpit: Cockpit) -> Iterator[None]:
+    """Agents are as their releases say when a test begins, and again when it ended, however it did."""
+    cockpit.run(TAKE_BACK)
+    yield
+    cockpit.run(TAKE_BACK)
+
+
 @pytest.fixture(scope="package")
 def keys(cockpit: Cockpit, chromium: Browser) -> Callable[[str], StorageState]:
     """The cookies of somebody who has signed in by the form, once for the session."""

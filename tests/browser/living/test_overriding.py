@@ -53,6 +53,7 @@ def test_what_does_not_fit_is_said_in_the_dialog(sit: Sit) -> None:
     expect(dialog).to_be_hidden()
 
 
+@pytest.mark.usefixtures("as_released")
 def test_a_tier_of_an_agent_is_made_stricter_and_taken_back(sit: Sit) -> None:
     page = sit("olga", "/agents/till/")
     override(page, "tiers.bakery.refund", "4", "the bank refuses")
