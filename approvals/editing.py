@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from agents import errors
 from agents.contracts import Action, Confidence, Json, Source, Stance
-from agents.registry import outside, parameters
+from agents.registry import outside, thresholds
 from agents.registry.outside import OutsideTool
 from agents.runs import gates, planning
 from agents.tools import catalogue, checking, invocation
@@ -101,8 +101,7 @@ def action(approval: Approval, arguments: Json, *, spec: ToolSpec | OutsideTool)
         says=approval.says,
         compensates=approval.compensates,
     )
-    if approval.release.bundle.get("thresholds"):
-        made.facts["confidence_threshold"] = parameters.threshold(approval.release.bundle, approval.tool)
+    made.facts.update(thresholds.facts(approval.release.bundle, approval.tool))
     return made
 
 

@@ -17,7 +17,7 @@ SUPERVISED, ASSISTED, MANUAL = int(Tier.SUPERVISED), int(Tier.ASSISTED), int(Tie
 
 class TierGate:
     """Tier 3 waits for an approval, tier 4 for the person who does it; so does high risk at any tier, and a write whose
-    confidence is below the release's threshold. `ask` stands on the engine's hot path."""
+    confidence is below the threshold in force. `ask` stands on the engine's hot path."""
 
     def ask(self, action: Action) -> Verdict:
         """Allow what an agent may do alone; hold the rest."""
@@ -36,8 +36,9 @@ class TierGate:
         if action.tier < ASSISTED:
             value = action.confidence.value
             how_sure = "not known" if value is None else f"{value:.2f}"
-            least = action.facts["confidence_threshold"]
-            reason = f"Its confidence is {how_sure}; below {least:g} a person looks before {action.name} happens."
+            least, which = action.facts["confidence_threshold"], action.facts.get("threshold_words", "the threshold")
+            looks = f"a person looks before {action.name} happens"
+            reason = f"Its confidence is {how_sure}; below {least:g} {looks}, by {which}."
             return Verdict(Stance.HOLD, UNSURE, reason, {"zone": action.zone})
         reason = f"{action.name} is assisted (tier 3): a person approves it before it happens."
         return Verdict(Stance.HOLD, NAME, reason, {"zone": action.zone})
@@ -71,6 +72,6 @@ def needs_person(action: Action) -> bool:
 
 
 def is_unsure(action: Action) -> bool:
-    """Whether a write is less certain than the release demands; unknown is below every threshold."""
+    """Whether a write is less certain than the threshold in force demands; unknown is below every threshold."""
     threshold = action.facts.get("confidence_threshold")
     return threshold is not None and action.writes and action.confidence.below(threshold)

@@ -5,7 +5,7 @@ A value is held to the rules that a release is held to when it is published.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from agents import errors
-from agents.registry import bundles, declarations
+from agents.registry import bundles, declarations, thresholds
 from agents.registry.bundles import Json, Positive
 
 LIMITS = ("steps", "tokens", "cost_usd", "wall_s")
@@ -61,7 +61,7 @@ def parameters(bundle: Json, *, models: Sequence[Json] = ()) -> list[Parameter]:
         found.append(Parameter("thresholds.confidence", value(bundle, "thresholds.confidence")))
         for name in bundle["tools"]:
             if name in (bundle.get("thresholds") or {}) or heeds(bundle, name):
-                found.append(Parameter(f"thresholds.{name}", threshold(bundle, name)))
+                found.append(Parameter(f"thresholds.{name}", thresholds.value(bundle, name)))
             tier = value(bundle, f"tiers.{name}")
             if tier < 4:
                 found.append(Parameter(f"tiers.{name}", tier, tuple(str(one) for one in range(tier + 1, 5))))
@@ -80,13 +80,6 @@ def value(bundle: Json, path: str) -> Any:
     return (bundle.get(table) or {}).get(name)
 
 
-def threshold(bundle: Json, tool: str) -> float | None:
-    """Below which confidence a person looks before this tool writes: its own, or that of all; None where none is."""
-    written = bundle.get("thresholds") or {}
-    found: float | None = written.get(tool, written.get("confidence"))
-    return found
-
-
 def heeds(bundle: Json, tool: str) -> bool:
     """Whether a threshold means anything for a tool of this bundle: only what writes waits for being unsure."""
     published = bundle.get("tool_schemas", {}).get(tool)
@@ -96,7 +89,7 @@ def heeds(bundle: Json, tool: str) -> bool:
 def allowed(bundle: Json, path: str) -> Any:
     """What a release allows at a place: a tool without a threshold of its own is held to that of all."""
     table, _, name = path.partition(".")
-    return threshold(bundle, name) if table == "thresholds" else value(bundle, path)
+    return thresholds.value(bundle, name) if table == "thresholds" else value(bundle, path)
 
 
 def read(bundle: Json, path: str, given: Any, *, models: Sequence[Json]) -> Any:
@@ -126,9 +119,18 @@ def is_milder(path: str, allowed: Any, given: Any) -> bool:
     return path.startswith("thresholds.") and float(given) < float(allowed)
 
 
+def combined(changes: Iterable[tuple[str, Any]]) -> Json:
+    """Several changes, those of all runs of an agent before those of one run: the last goes before, but of tiers and of
+    thresholds the strictest holds, so that whoever makes an agent careful makes each of its runs careful."""
+    found: Json = {}
+    for path, given in changes:
+        found[path] = max(given, found.get(path, given)) if path.startswith(("tiers.", "thresholds.")) else given
+    return found
+
+
 def applied(bundle: Json, changes: Mapping[str, Any]) -> Json:
     """The bundle with these parameters changed. A tier never becomes milder than the bundle's own."""
-    made = {**bundle}
+    made = {**bundle, **thresholds.raised(bundle, changes)}
     for path, given in changes.items():
         table, _, name = path.partition(".")
         if table == "models":

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from agents import errors
 from agents.contracts import UNKNOWN, Action, AskModel, Delegate, Json, Risk, UseTool
 from agents.llm import estimates
-from agents.registry import parameters
+from agents.registry import thresholds
 from agents.runs import hotpath, windows
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
@@ -132,8 +132,7 @@ def plan_tool(claim: Claim, ask: UseTool, *, seq: int, turn: int) -> Planned | t
     action = act(claim, seq, "tool", spec.name, arguments, tier=tier, writes=spec.writes, risk=spec.risk, ask=ask)
     if spec.stop_window:
         action.facts[windows.SECONDS] = spec.stop_window.total_seconds()
-    if bundle.get("thresholds"):
-        action.facts["confidence_threshold"] = parameters.threshold(bundle, spec.name)
+    action.facts.update(thresholds.facts(bundle, spec.name))
     try:
         return Planned(seq, turn, ask, described(action, spec), spec)
     except errors.OutsideError as error:

@@ -33,13 +33,12 @@ def tune(claim: Claim) -> Assignment:
     if not (claim.tuning or claim.overrides):
         return claim.assignment()
     rows = hotpath.rows(IN_FORCE, {"agent": claim.agent_id, "run": claim.run_id})
-    changes: Json = {}
-    said: Json = {}
-    for pk, path, value, _ in rows:
-        strictest = max(value, changes.get(path, 0)) if path.startswith("tiers.") else value
-        changes[path] = strictest
-        if strictest == value:
-            said[path] = {"id": str(pk), "parameter": path, "value": value}
+    changes = parameters.combined((path, value) for _, path, value, _ in rows)
+    said = {
+        path: {"id": str(pk), "parameter": path, "value": value}
+        for pk, path, value, _ in rows
+        if value == changes[path]
+    }
     grown = _earned(claim, content.bundle, said)
     bundle = parameters.applied(grown, changes)
     limits = {name: limit for name, limit in bundle.get("limits", {}).items() if limit is not None}

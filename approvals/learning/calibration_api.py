@@ -113,7 +113,7 @@ class CalibrationOut(Out):
             error=found.error,
             bins=[BinOut.of(one) for one in found.bins],
             threshold=held.value,
-            held_by=None if held.value is None else thresholds.parameter(found.tool if held.is_own else ""),
+            held_by=held.parameter or None,
             proposed=ThresholdOut.of(proposal),
             tools=tools,
         )

@@ -15,35 +15,33 @@ from django.utils import timezone
 from agents import errors
 from agents.contracts import Json, Risk
 from agents.models import Agent, Override, Permission, User
-from agents.registry import declarations, parameters
+from agents.registry import declarations, parameters, thresholds
 from agents.runs import overriding
 from approvals.learning import calibration, criteria, statistics
 from approvals.learning.calibration import Calibration
 from approvals.learning.statistics import Threshold
 from approvals.policies import effective
 
-ALL = "thresholds.confidence"
-"""The parameter that holds for every tool without a threshold of its own."""
-
-
 Changes = Mapping[str, Override]
 """What is changed of an agent now, by parameter."""
-
-
-def parameter(tool: str) -> str:
-    """Where the threshold of a tool stands in a release; of all of them, where `tool` is empty."""
-    return f"thresholds.{tool}" if tool else ALL
 
 
 # --- what holds -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What holds for a tool: its own threshold, or (`is_own` false) that of all tools. `value` is None where nobody set
-    one; `override` is set where it holds for a time."""
+    """What holds for a tool, and the `parameter` that says so: its own, or that of all tools. `value` is None where
+    nobody set one; `override` is set where it holds for a time. `own` is the tool's own where that of all is stricter
+    for a time."""
 
     value: float | None = None
-    is_own: bool = False
+    parameter: str = ""
     override: Override | None = None
+    own: float | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the tool has it for itself."""
+        return self.parameter not in ("", thresholds.ALL)
 
 
 def changed(agent: Agent) -> Changes:
@@ -58,13 +56,8 @@ def in_force(agent: Agent, tool: str = "", *, changes: Changes | None = None) ->
     changes = changed(agent) if changes is None else changes
     if tool and not parameters.heeds(bundle, tool):
         return InForce()
-    written = bundle.get("thresholds") or {}
-    for name in (tool, "confidence") if tool else ("confidence",):
-        override = changes.get(f"thresholds.{name}")
-        value = written.get(name) if override is None else override.value
-        if value is not None:
-            return InForce(float(value), is_own=name == tool, override=override)
-    return InForce()
+    held = thresholds.held(parameters.applied(bundle, effective.changes(changes.values())), tool)
+    return InForce(held.value, held.parameter, changes.get(held.parameter), held.own) if held else InForce()
 
 
 def _bundle(agent: Agent) -> Json:
@@ -86,7 +79,7 @@ class Proposal:
     @property
     def parameter(self) -> str:
         """What is changed when it is put in force."""
-        return parameter(self.tool)
+        return thresholds.parameter(self.tool)
 
 
 def proposed(whole: Calibration, of_tool: Calibration | None = None) -> Proposal:
@@ -102,10 +95,10 @@ def proposed(whole: Calibration, of_tool: Calibration | None = None) -> Proposal
 # --- putting it in force ----------------------------------------------------------------------------------------------
 def objection(agent: Agent, tool: str = "") -> str:
     """Why a threshold of this tool would hold nothing; empty when it would."""
-    bundle, path = _bundle(agent), parameter(tool)
+    bundle, path = _bundle(agent), thresholds.parameter(tool)
     if path in {one.path for one in parameters.parameters(bundle)}:
         return ""
-    if ALL not in {one.path for one in parameters.parameters(bundle)}:
+    if thresholds.ALL not in {one.path for one in parameters.parameters(bundle)}:
         return f"{agent} has no release whose threshold could be changed."
     if tool in bundle.get("tools", ()):
         return f"{tool} only reads; only what writes waits for being unsure."
@@ -131,7 +124,7 @@ def refusal(agent: Agent, tool: str, value: float | None, *, by: User) -> str:
         return why
     if not by.may(Permission.STEER, agent.team_id):
         return f"Changing the threshold takes the role operator or governance in {agent.team}."
-    path = parameter(tool)
+    path = thresholds.parameter(tool)
     least = parameters.allowed(_bundle(agent), path)
     if value is None or not parameters.is_milder(path, least, value) or by.may(Permission.PUBLISH, agent.team_id):
         return ""
@@ -146,7 +139,7 @@ def put_in_force(agent: Agent, *, tool: str = "", value: object, by: User, reaso
         raise errors.Conflict(why, field="tool")
     return overriding.override(
         agent,
-        parameter=parameter(tool),
+        parameter=thresholds.parameter(tool),
         value=value,
         by=by,
         reason=reason,

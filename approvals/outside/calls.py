@@ -5,9 +5,8 @@ from uuid import UUID
 
 from agents.contracts import UNKNOWN, Action, Answer, Confidence, Json, Source
 from agents.models import Agent, Run
-from agents.registry import outside, parameters
+from agents.registry import outside, thresholds
 from agents.registry.outside import OutsideTool
-from agents.runs import overriding
 from agents.tools import checking
 from approvals import integrity
 from approvals.policies import effective
@@ -53,7 +52,7 @@ class Considered:
 def consider(agent: Agent, call: Call, *, run: Run, seq: int, answer: Answer | None = None) -> Considered:
     """The call by the agent's release as it is now, with what people have made stricter for a time."""
     assert agent.release is not None
-    bundle = in_force(agent, run)
+    bundle = effective.of_run(run, agent.release.bundle)
     tool = outside.find(bundle, agent.slug, call.tool)
     action = Action(
         run_id=run.pk,
@@ -72,7 +71,7 @@ def consider(agent: Agent, call: Call, *, run: Run, seq: int, answer: Answer | N
         risk=tool.risk if tool else None,
         confidence=call.sure,
         says=tool.sentence(call.arguments) if tool else f"Use {call.tool}, which its release does not describe",
-        facts={"context": call.context, **_threshold(bundle, tool.name if tool else "")},
+        facts={"context": call.context, **thresholds.facts(bundle, tool.name if tool else "")},
         answer=answer,
     )
     if tool is None:
@@ -84,14 +83,3 @@ def consider(agent: Agent, call: Call, *, run: Run, seq: int, answer: Answer | N
 
 def _wrong(tool: OutsideTool, arguments: Json) -> str:
     return " ".join(f"{tool.name}: {one}" for one in checking.problems(tool, arguments).values())
-
-
-def in_force(agent: Agent, run: Run) -> Json:
-    """The agent's release with what people have changed of it for a time; of several tiers the strictest."""
-    assert agent.release is not None
-    return parameters.applied(agent.release.bundle, effective.changes(overriding.in_force(run)))
-
-
-def _threshold(bundle: Json, tool: str) -> Json:
-    found = parameters.threshold(bundle, tool)
-    return {} if found is None else {"confidence_threshold": found}

@@ -1,6 +1,7 @@
 """The release of an agent as it holds now: milder tiers that it has earned, and what people changed of it for a time.
 
-What a page says of an agent is said of this, as its driver does it. Of several tiers the strictest holds.
+What a page says of an agent is said of this, as its driver does it. Of several tiers, and of several thresholds,
+the strictest holds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,8 +13,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.contracts import Json
-from agents.models import Agent, Autonomy, Override
+from agents.models import Agent, Autonomy, Override, Run
 from agents.registry import parameters
+from agents.runs import overriding
 
 
 def bundles(agents: Sequence[Agent]) -> dict[UUID, Json]:
@@ -39,9 +41,10 @@ def bundle(agent: Agent) -> Json:
 
 
 def changes(overrides: Iterable[Override]) -> Json:
-    """What these change, by parameter; later ones go before, but of tiers the strictest does."""
-    found: Json = {}
-    for one in overrides:
-        is_tier = one.parameter.startswith("tiers.")
-        found[one.parameter] = max(one.value, found.get(one.parameter, 0)) if is_tier else one.value
-    return found
+    """What these change, the widest first, by parameter."""
+    return parameters.combined((one.parameter, one.value) for one in overrides)
+
+
+def of_run(run: Run, bundle: Json) -> Json:
+    """What a release holds, with what people have changed of it for this run, or for all of its agent."""
+    return parameters.applied(bundle, changes(overriding.in_force(run)))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from agents.contracts import Action, Json, Risk
 from agents.models import Agent, ToolGrant
+from agents.registry import thresholds
 from agents.runs.planning import DELEGATE, DELEGATE_TIER
 from agents.tools.people import ASK_PERSON
 from approvals.policies import effective, loaded, permissions, requests, scopes, surface
@@ -21,7 +22,7 @@ def sentence(agent: Agent) -> str:
         return "It never asks a person: in its sandbox acts are simulated."
     bundle = effective.bundle(agent)
     acts = list(_acts(agent, bundle))
-    parts = [*_tiers(acts), *_threshold(bundle, acts), *_policies(agent, acts)]
+    parts = [*_tiers(acts), *_thresholds(bundle, acts), *_policies(agent, acts)]
     if not parts:
         return (
             "It never asks a person: no tool of tier 3 or 4 or of high risk, no threshold and no policy makes it ask."
@@ -59,14 +60,17 @@ def _tiers(acts: Sequence[Action]) -> Iterator[str]:
         yield "a person answers what it asks"
 
 
-def _threshold(bundle: Json, acts: Sequence[Action]) -> list[str]:
-    written = bundle.get("thresholds") or {}
-    writes = [one.name for one in acts if one.writes]
-    least, own = written.get("confidence"), [name for name in writes if name in written]
-    told = [f"a person looks at {name} where it is not {written[name]:.0%} sure" for name in own]
-    if least is None or len(own) == len(writes):
-        return told
-    return [*told, f"a person looks before it writes anything {'else ' * bool(own)}of which it is not {least:.0%} sure"]
+def _thresholds(bundle: Json, acts: Sequence[Action]) -> Iterator[str]:
+    """Each tool with one of its own, then that of all others; of tools that only read none."""
+    found = {one.name: thresholds.held(bundle, one.name) for one in acts if one.writes}
+    own = {name: one for name, one in found.items() if one and one.parameter != thresholds.ALL}
+    for name, one in own.items():
+        yield f"a person looks at {name} where it is not {one.value:.0%} sure"
+    every = thresholds.held(bundle)
+    if every is None or len(own) == len(found):
+        return
+    which, raised = "else " * bool(own), " (raised for a time)" * every.is_raised
+    yield f"a person looks before it writes anything {which}of which it is not {every.value:.0%} sure{raised}"
 
 
 def _policies(agent: Agent, acts: Sequence[Action]) -> list[str]:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from agents.contracts import Action, Json, Stance, Verdict
 from agents.models import Agent, Tool, ToolGrant, User
-from agents.registry import declarations, parameters
+from agents.registry import declarations, thresholds
 from approvals.gates import TierGate
 from approvals.policies import effective, gate, loaded, requests, scopes, surface
 from approvals.policies.engine import PolicyEngine
@@ -102,8 +102,7 @@ def action(agent: Agent, bundle: Json, name: str, *, kind: str = "tool", tier: i
         "data_class": bundle.get("data_class"),
         "frozen": agent.frozen_at is not None,
     }
-    if bundle.get("thresholds"):
-        facts["confidence_threshold"] = parameters.threshold(bundle, name)
+    facts |= thresholds.facts(bundle, name)
     values: Json = {"arguments": {}, "writes": False, "environment": agent.environment, "facts": facts, **fields}
     return Action(
         run_id=NOWHERE,

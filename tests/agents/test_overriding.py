@@ -189,6 +189,24 @@ def test_a_threshold_shows_uncertain_writes_to_a_person(pipeline: Start, olga: U
     assert (step.gate, "not known" in step.gate_reason) == ("confidence", True)
 
 
+def test_whoever_makes_an_agent_careful_makes_its_tools_with_a_threshold_of_their_own_careful(
+    pipeline: Start, olga: User, governor: User
+) -> None:
+    note = {"tool": "test.note", "arguments": {"text": "hello"}}
+    own = {"test.note": 0.0, "confidence": 0.5}
+    assert drive(pipeline(1, note, thresholds=own)).steps.get(seq=1).gate == "confidence", "unknown is below zero"
+    run = pipeline(1, note, thresholds=own)
+    change(run, "thresholds.confidence", 0.6, by=olga)
+    change(run.agent, "thresholds.confidence", 0.9, by=olga)
+    assert drive(run).state == "waiting"
+    step = run.steps.get(seq=1)
+    assert step.gate_reason.endswith(
+        "below 0.9 a person looks before test.note happens, by the threshold of all tools, raised for a time and "
+        "stricter than the tool's own, 0."
+    )
+    assert [one["value"] for one in step.in_force["overrides"]] == [0.9], "of the agent's and the run's the stricter"
+
+
 @pytest.mark.parametrize(
     ("parameter", "value", "sentence"),
     [

@@ -144,6 +144,27 @@ def test_a_tool_with_figures_enough_gets_a_threshold_of_its_own_and_another_is_h
     ], "the diagram draws what holds for the tool"
 
 
+def test_the_page_says_where_a_threshold_raised_for_all_tools_is_stricter_than_a_tools_own(
+    refunds: Agent, rhea: User, olga: User, client: Client
+) -> None:
+    decided.judged(refunds, [(0.9, RIGHT)] * 60 + [(0.85, WRONG)] * 10, by=rhea)
+    given = {"by": olga, "reason": "A bad day."}
+    thresholds.put_in_force(refunds, value=0.95, request_id=uuid7(), **given)
+    client.force_login(olga)
+    address = f"/approvals/calibration/{refunds.slug}/?tool={decided.TOOL}"
+    assert "0.95 holds, raised for all tools" not in plain(client, address), "there is none of its own that it hides"
+    thresholds.put_in_force(refunds, tool=decided.TOOL, value=0.8, request_id=uuid7(), **given)
+    found = thresholds.in_force(refunds, decided.TOOL)
+    assert (found.value, found.is_own, found.own) == (0.95, False, 0.8)
+    page = plain(client, address)
+    assert "stricter than its own, 0.8" in page
+    assert "of both the stricter holds, so a lower one for test.refund changes nothing before" in page
+    thresholds.put_in_force(refunds, tool=decided.TOOL, value=0.86, request_id=uuid7(), **given)
+    page = plain(client, address)
+    assert "That is its own threshold. Until" in page
+    assert "Put 0.86 in force" not in page
+
+
 def test_a_tool_that_is_not_right_often_enough_borrows_no_threshold_from_others(refunds: Agent, rhea: User) -> None:
     decided.judged(refunds, [(0.9, RIGHT)] * 5000, by=rhea, tool="test.note")
     decided.judged(refunds, [(0.9, RIGHT)] * 40 + [(0.9, WRONG)] * 20, by=rhea)

@@ -88,13 +88,21 @@ def test_each_of_its_tools_may_have_to_be_surer_than_the_others(team: Team, key:
     assert triage.release.bundle["thresholds"] == {"confidence": 0.6, "triage.note": 0.9}
     unsure = elsewhere.ask(key, "note", {}, confidence=0.8)
     assert (unsure.verdict, unsure.gate) == ("hold", "confidence")
-    assert unsure.reason == "Its confidence is 0.80; below 0.9 a person looks before triage.note happens."
+    assert unsure.reason == (
+        "Its confidence is 0.80; below 0.9 a person looks before triage.note happens, by the tool's own threshold."
+    )
     assert elsewhere.ask(key, "note", {}, confidence=0.9).verdict == "allow"
     assert elsewhere.ask(key, "tag", {}, confidence=0.8).verdict == "allow", "that is held to what all are held to"
     assert elsewhere.ask(key, "lookup", {}, confidence=0.1).verdict == "allow", "it only reads"
     raised = {"parameter": "thresholds.triage.tag", "value": "0.85", "expires_at": timezone.now() + timedelta(hours=1)}
     overriding.override(triage, by=olga, reason="Look at these.", request_id=uuid7(), **raised)
     assert elsewhere.ask(key, "tag", {}, confidence=0.8).verdict == "hold"
+    raised |= {"parameter": "thresholds.confidence", "value": "0.95"}
+    overriding.override(triage, by=olga, reason="Look at everything.", request_id=uuid7(), **raised)
+    unsure = elsewhere.ask(key, "note", {}, confidence=0.92)
+    assert unsure.verdict == "hold"
+    assert "below 0.95" in unsure.reason
+    assert "stricter than the tool's own, 0.9." in unsure.reason
 
 
 @pytest.mark.parametrize(

@@ -59,10 +59,29 @@ def test_what_is_changed_for_a_time_counts(payer: Agent, olga: User) -> None:
     overriding.override(payer, parameter="thresholds.confidence", value=0.95, request_id=uuid7(), **lasts)
     assert said(payer) == (
         "A person does test.refund by hand (tier 4) and a person looks before it writes anything of which it is not "
-        "95% sure; everything else it does alone.",
+        "95% sure (raised for a time); everything else it does alone.",
         4,
         Stance.HOLD,
     )
+
+
+def test_a_threshold_raised_for_all_tools_is_what_pages_say_of_a_tool_with_one_of_its_own(
+    team: Team, olga: User
+) -> None:
+    own = {"confidence": 0.5, "test.refund": 0.7}
+    agent = _payer(team, "test.refund", tiers={"test.refund": 2}, thresholds=own)
+    assert escalating.sentence(agent).startswith("A person looks at test.refund where it is not 70% sure;")
+    lasts: dict[str, Any] = {"by": olga, "reason": "A bad day.", "expires_at": timezone.now() + timedelta(hours=1)}
+    overriding.override(agent, parameter="thresholds.confidence", value=0.95, request_id=uuid7(), **lasts)
+    assert escalating.sentence(agent).startswith(
+        "A person looks before it writes anything of which it is not 95% sure (raised for a time);"
+    )
+    which = "by the threshold of all tools, raised for a time and stricter than the tool's own, 0.7."
+    (row,) = [one for one in permissions.matrix([agent]) if one.name == "test.refund"]
+    assert (row.stance, row.why.endswith(which)) == (Stance.HOLD, True)
+    supposed = {"arguments": {"order": "4711", "amount": "184.00"}, "confidence": 0.9}
+    made_up = supposing.answer(agent, supposing.tools(agent)["test.refund"], supposed, None)
+    assert (made_up.stance, made_up.tier.reason.endswith(which)) == (Stance.HOLD, True)
 
 
 def test_asking_people_is_no_work_of_theirs(team: Team) -> None:
