@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from agents import errors
 from agents.contracts import Action, Confidence, Json, Source, Stance
+from agents.models import StepPayload
 from agents.registry import outside, thresholds
 from agents.registry.outside import OutsideTool
 from agents.runs import gates, planning
@@ -15,6 +16,7 @@ from agents.tools.catalogue import ToolSpec
 from agents.tools.checking import Shaped
 from approvals import integrity, recorded, terms
 from approvals.models import Approval
+from approvals.policies import effective
 
 
 def checked(approval: Approval, arguments: Json | None) -> tuple[Json, Json | None]:
@@ -82,7 +84,7 @@ def has_form(approval: Approval) -> bool:
 
 def action(approval: Approval, arguments: Json, *, spec: ToolSpec | OutsideTool) -> Action:
     """The act of an approval with other arguments, as gates see it. Needs agent, release and what it binds."""
-    made = Action(
+    return Action(
         run_id=approval.run_id,
         seq=approval.seq,
         kind=approval.bound["kind"],
@@ -100,9 +102,18 @@ def action(approval: Approval, arguments: Json, *, spec: ToolSpec | OutsideTool)
         confidence=Confidence(approval.confidence, Source(approval.confidence_source)),
         says=approval.says,
         compensates=approval.compensates,
+        facts=_facts(approval),
     )
-    made.facts.update(thresholds.facts(approval.release.bundle, approval.tool))
-    return made
+
+
+def _facts(approval: Approval) -> Json:
+    """What gates knew besides when it was asked, as it is now: the threshold in force, the class of its data, and what
+    an agent elsewhere told with its call."""
+    bundle = effective.of_run(approval.run, approval.release.bundle)
+    payload = StepPayload.objects.filter(run_id=approval.run_id, seq=approval.seq)
+    told = payload.values_list("input__context", flat=True).first()
+    context = {"context": told} if isinstance(told, dict) else {}
+    return {"data_class": bundle.get("data_class"), **context, **thresholds.facts(bundle, approval.tool)}
 
 
 def _judge(approval: Approval, edited: Action) -> None:

@@ -1,19 +1,21 @@
 """Editing an act: fields made from the tool's schema, and an edit that is judged like an act of the agent's own."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import pytest
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from agents import errors
 from agents.contracts import ALLOW, Action, Stance, Verdict
-from agents.models import AuditEntry, User
-from agents.runs import gates
+from agents.models import AuditEntry, Team, User
+from agents.runs import gates, overriding
 from agents.tools import catalogue
 from agents.tools.catalogue import ToolSpec, tool
 from approvals import fields
+from approvals import gates as gate
 from approvals.models import Approval, Decision
 from tests import factories
 from tests.approvals import questions
@@ -121,6 +123,37 @@ def test_an_edit_is_judged_as_the_act_that_it_makes(
     assert AuditEntry.objects.get(verb="approval.decided").outcome == AuditEntry.Outcome.FAILED
     questions.settle(approval, by=rhea, answer="edit", arguments={"order": "4711", "amount": "90.00"})
     assert Decision.objects.get().answer == "edit"
+
+
+class Witness(Judge):
+    """A gate that remembers what it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__(ALLOW)
+        self.seen: list[Action] = []
+
+    def ask(self, action: Action) -> Verdict:
+        self.seen.append(action)
+        return ALLOW
+
+
+def test_an_edit_is_judged_by_what_holds_now_and_not_by_what_its_release_says(
+    team: Team, rhea: User, olga: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refunds = factories.agent("refunds", of=team)
+    content = {"tools": ["test.refund"], "thresholds": {"test.refund": 0.5}, "data_class": "internal"}
+    refunds.release = factories.release(refunds, **content)
+    approval = questions.held(questions.run(refunds))
+    witness = Witness()
+    whole = (*gates.gates(), witness)
+    monkeypatch.setattr(gates, "gates", lambda: whole)
+    lasts: dict[str, Any] = {"by": olga, "reason": "A bad day.", "expires_at": timezone.now() + timedelta(hours=1)}
+    overriding.override(refunds, parameter="thresholds.confidence", value=0.8, request_id=uuid7(), **lasts)
+    overriding.override(approval.run, parameter="thresholds.confidence", value=0.9, request_id=uuid7(), **lasts)
+    questions.settle(approval, by=rhea, answer="edit", arguments={"order": "4711", "amount": "90.00"})
+    (edited,) = witness.seen
+    assert (edited.facts["confidence_threshold"], edited.facts["data_class"]) == (0.9, "internal")
+    assert gate.is_unsure(edited)
 
 
 def test_an_edit_that_comes_again_is_the_same_edit_though_a_gate_would_refuse_it_by_now(

@@ -14,10 +14,12 @@ from agents.models import Agent, AuditEntry, Run, Step, Team, User
 from agents.people import accounts
 from agents.runs import elsewhere as runs
 from agents.runs import interventions, overriding
+from approvals import editing
 from approvals.escalation import expiring
 from approvals.models import Approval, Decision
 from approvals.outside import unused
 from approvals.outside.models import OutsideCall
+from approvals.policies import requests
 from tests import factories
 from tests.approvals import questions
 from tests.approvals.outside import elsewhere
@@ -167,6 +169,14 @@ def test_a_release_that_moved_needs_another_approval(key: User, rhea: User, team
     assert ruling.verdict == "deny"
     assert "release was" in ruling.reason
     assert elsewhere.held(key).run_id != approval.run_id
+
+
+def test_an_edit_is_judged_with_what_the_agent_told_around_its_call(key: User) -> None:
+    approval = elsewhere.held(key, context={"customer_segment": "gold"})
+    tool = editing.tool_of(approval)
+    assert tool
+    judged = editing.action(approval, {"order": "4711", "amount": 92}, spec=tool)
+    assert requests.facts(judged)["customer_segment"] == "gold"
 
 
 def test_an_edit_is_what_goes_ahead_and_nothing_else(key: User, rhea: User) -> None:
