@@ -143,8 +143,7 @@ def _attempt(approval: Approval, given: Given, error: errors.DomainError, reques
 def _decide(asked: Mapping[UUID, UUID], given: Given) -> list[Decision | errors.DomainError]:
     """Lock, judge each by itself, then write all that passed, at one moment. In the order of `asked`."""
     approvals, at = _lock(asked), timezone.now()
-    known = Decision.objects.select_related("by").filter(request_id__in=asked.values())
-    earlier = {decision.request_id: decision for decision in known}
+    earlier = {known.request_id: known for known in Decision.objects.filter(request_id__in=asked.values())}
     made: dict[UUID, Decision | errors.DomainError] = {}
     fresh = []
     for approval in approvals:
@@ -163,10 +162,9 @@ def _decide(asked: Mapping[UUID, UUID], given: Given) -> list[Decision | errors.
 
 def _lock(asked: Collection[UUID]) -> list[Approval]:
     """The approvals as they are now, kept so to the commit. Runs first: whoever locks both does it so."""
-    holds.lock(set(Approval.objects.filter(pk__in=asked).values_list("run_id", flat=True)))
-    related = ("run__started_by", "agent__owner", "plant__by", "team", "claimed_by")
-    rows = Approval.objects.select_for_update(of=("self",)).filter(pk__in=asked).select_related(*related)
-    found = list(rows.order_by("pk"))
+    approvals = Approval.objects.filter(pk__in=asked)
+    holds.lock(approvals.values("run_id"))
+    found = list(duties.with_hands(approvals).select_for_update(of=("self",)).order_by("pk"))
     duties.look_up_lines([approval.run for approval in found])
     voting.look_up(found)
     return found

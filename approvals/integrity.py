@@ -17,6 +17,7 @@ from django.utils import timezone
 from agents import errors
 from agents.contracts import Action, Json
 from agents.models import Release
+from agents.runs import hotpath
 from approvals import differing
 from approvals.models import Approval, Decision
 from approvals.policies import loaded
@@ -65,8 +66,27 @@ def alike(action: Action, kind: str, level: int, reasons: Iterable[Mapping[str, 
     return hashlib.sha256(rfc8785.dumps(what)).hexdigest()
 
 
+LET_THROUGH = """
+-- What was let through at a step, still holds and is not carried out yet: the newest question about it, kept so to the
+-- commit, and the answer that counts.
+SELECT d.digest FROM approvals_approval a, LATERAL (
+    SELECT digest FROM approvals_decision WHERE approval_id = a.id ORDER BY at DESC LIMIT 1) d
+WHERE a.id = (SELECT id FROM approvals_approval WHERE run_id = %(run)s AND seq = %(seq)s ORDER BY id DESC LIMIT 1)
+  AND a.state = ANY(%(allowing)s) AND a.executed = %(not_yet)s AND coalesce(a.expires_at > %(now)s, true)
+FOR UPDATE OF a
+"""
+
+
 def require_valid_decision(action: Action) -> None:
     """Refuse to act unless a person let through exactly this. Call in the transaction that writes the intent."""
+    step = {"run": action.run_id, "seq": action.seq, "now": timezone.now()}
+    states = {"allowing": list(Approval.ALLOWING), "not_yet": Approval.Executed.NOT_YET}
+    if hotpath.within(LET_THROUGH, step | states) != (digest(bound(action), action.arguments),):
+        _require(action)
+
+
+def _require(action: Action) -> None:
+    """The same with the reason why not. A run waits meanwhile, so that whole rows are read for a refusal only."""
     approval = Approval.objects.of_step(action.run_id, action.seq).select_for_update().first()
     if approval is None:
         raise errors.Forbidden(f"{action.name} is tier {action.tier} and no person has been asked.")

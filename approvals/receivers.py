@@ -1,6 +1,6 @@
 """What this app does when another announces a fact. Three lines each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.dispatch import receiver
@@ -47,12 +47,6 @@ def stop_or_start_clocks(sender: object, run_id: UUID, state: str, **_: object) 
     pausing.follow(run_id, state)
 
 
-@receiver(signals.runs_woken)
-def start_their_clocks(sender: object, runs: Mapping[UUID, UUID], **_: object) -> None:
-    """Runs that waited go on."""
-    pausing.go_on(runs)
-
-
 @receiver(own.approval_opened)
 def tell_that_somebody_must_decide(sender: object, approval_id: UUID, **_: object) -> None:
     """People and endpoints hear of it once it is committed."""
@@ -87,7 +81,7 @@ def tell_whom_it_is_with(sender: object, approval: Approval, to: User, **_: obje
 @receiver(own.approvals_closed)
 def say_which_were_planted(sender: object, approvals: Sequence[Approval], **_: object) -> None:
     """Nobody has to answer a planted request any more."""
-    planting.reveal([approval.pk for approval in approvals])
+    planting.reveal(approvals)
 
 
 @receiver(own.approval_voted)

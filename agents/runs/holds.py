@@ -1,12 +1,13 @@
 """Answering held or doubted steps: the answer is stored with the step, and a run goes on when nothing else of it is
 open. One answer or many at once: each run is woken once."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from agents import errors, signals
@@ -21,8 +22,9 @@ STORE = """
 -- Answers of people, each to a step that still waits for one.
 UPDATE agents_step s SET answer = given.answer
 FROM unnest(%(runs)s::uuid[], %(seqs)s::int[], %(answers)s::jsonb[]) AS given(run, seq, answer)
+JOIN agents_run r ON r.id = given.run
 WHERE s.run_id = given.run AND s.seq = given.seq AND s.state IN ('held', 'in_doubt') AND s.answer IS NULL
-RETURNING s.run_id, s.seq
+RETURNING s.run_id, s.seq, r.queue = 'outside'
 """
 
 WAKE = """
@@ -37,9 +39,11 @@ RETURNING r.id, r.agent_id
 """
 
 
+@transaction.atomic(savepoint=False)
 def answer(run_id: UUID, seq: int, *, answer: Answer) -> None:
     """Store a person's answer and wake the run. A paused run keeps it until it is resumed. Who may answer is the
     caller's rule."""
+    lock({run_id})
     if not answer_many({(run_id, seq): answer}):
         raise errors.Conflict("This step is no longer waiting for an answer.")
 
@@ -50,33 +54,31 @@ def questions(run_id: UUID) -> QuerySet[Step]:
     return asked.filter(Q(state=Step.State.HELD, due_at=None) | Q(state=Step.State.IN_DOUBT))
 
 
-@transaction.atomic(savepoint=False)
 def answer_many(answers: Mapping[Place, Answer]) -> set[Place]:
     """Store answers to steps of any runs and wake each run that waits for nothing else, once. What comes back are the
-    steps that took theirs; the others no longer waited for one."""
-    runs = {run_id for run_id, _ in answers}
-    sessions = lock(runs)
+    steps that took theirs; the others no longer waited for one. Call under the lock of their runs."""
     given: dict[str, Any] = {
         "runs": [run_id for run_id, _ in answers],
         "seqs": [seq for _, seq in answers],
         "answers": [hotpath.to_json(asdict(one)) for one in answers.values()],
     }
-    with connection.cursor() as cursor:
-        cursor.execute(STORE, given)
-        stored: set[Place] = set(cursor.fetchall())
-        cursor.execute(WAKE, {"runs": list({run_id for run_id, _ in stored})})
-        woken: dict[UUID, UUID] = dict(cursor.fetchall())
-    for run_id, seq in sorted(place for place in stored if place[0] in sessions):
-        elsewhere.heed(sessions[run_id], seq, answers[run_id, seq])
+    stored = {(run_id, seq): is_elsewhere for run_id, seq, is_elsewhere in hotpath.rows_within(STORE, given)}
+    woken: dict[UUID, UUID] = dict(hotpath.rows_within(WAKE, {"runs": list({run_id for run_id, _ in stored})}))
+    _tell_elsewhere({place: answers[place] for place, is_elsewhere in stored.items() if is_elsewhere})
     if woken:
         signals.runs_woken.send(Run, runs=woken, queue=Run.Queue.CONTROL)
-    return stored
+    return set(stored)
 
 
-def lock(runs: set[UUID]) -> dict[UUID, Run]:
-    """Keep runs as they are to the commit; what comes back are those whose driver is elsewhere. Younger ones
-    first: a run that ends is locked before the one that it was delegated by, so whoever locks several does it in that
-    order."""
-    found = Run.objects.select_for_update(of=("self",)).filter(pk__in=runs).order_by("-pk")
-    locked = found.only("pk", "queue", "state", "waits", "agent_id")
-    return {run.pk: run for run in locked if elsewhere.is_elsewhere(run)}
+def _tell_elsewhere(answers: Mapping[Place, Answer]) -> None:
+    if not answers:
+        return
+    sessions = Run.objects.only("pk", "queue", "state", "waits", "agent_id").in_bulk({run_id for run_id, _ in answers})
+    for (run_id, seq), answer in sorted(answers.items(), key=itemgetter(0)):
+        elsewhere.heed(sessions[run_id], seq, answer)
+
+
+def lock(runs: Collection[UUID] | QuerySet[Any]) -> None:
+    """Keep runs (or those that a query gives the ids of) as they are to the commit. Younger ones first: a run that ends
+    is locked before the one that it was delegated by, so whoever locks several does it in that order."""
+    len(Run.objects.select_for_update().filter(pk__in=runs).order_by("-pk").values_list("pk"))

@@ -137,11 +137,12 @@ def _store(like: Approval, action: Action) -> None:
     StepPayload.objects.create(run_id=action.run_id, seq=action.seq, input={"arguments": action.arguments})
 
 
-def reveal(approvals: Sequence[UUID]) -> None:
+def reveal(approvals: Sequence[Approval]) -> None:
     """Say which of these were planted, now that nobody has to answer them any more. Call in the transaction that closes
     them."""
-    planted = Plant.objects.filter(approval__in=approvals, revealed_at=None)
-    if not planted.exists():  # nearly always, and the whole of it is wide
+    unknown = [one for one in approvals if not Approval.plant.is_cached(one) or hasattr(one, "plant")]
+    planted = Plant.objects.filter(approval__in=unknown, revealed_at=None)
+    if not unknown or not planted.exists():  # nearly always, and the whole of it is wide
         return
     for found in planted.select_related("approval__run"):
         if not found.approval.is_open:
