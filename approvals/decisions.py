@@ -164,7 +164,8 @@ def _lock(asked: Collection[UUID]) -> list[Approval]:
     """The approvals as they are now, kept so to the commit. Runs first: whoever locks both does it so."""
     approvals = Approval.objects.filter(pk__in=asked)
     holds.lock(approvals.values("run_id"))
-    found = list(duties.with_hands(approvals).select_for_update(of=("self",)).order_by("pk"))
+    locked = duties.with_hands(approvals).select_for_update(of=("self",))
+    found = list(locked.order_by("pk") if len(asked) > 1 else locked)  # an order is looked for among all columns
     duties.look_up_lines([approval.run for approval in found])
     voting.look_up(found)
     return found
@@ -334,7 +335,8 @@ def _close(decisions: Sequence[Decision]) -> None:
     if chosen == Decision.Answer.ASK:
         fields["closed_because"] = f"Asked back: {decisions[0].reason}"
     ends: dict[str, Any] = {}
-    if fields["state"] in Approval.ALLOWING:  # what no gate has given an end counts from the answer on
+    has_lasting = any(LASTS in (one.approval.ladder or ()) for one in decisions)
+    if has_lasting and fields["state"] in Approval.ALLOWING:  # what no gate has given an end counts from the answer on
         until = When(ladder__has_key=LASTS, then=Value(decisions[0].at + terms.usually()))
         ends["expires_at"] = Case(until, default=F("expires_at"))
     Approval.objects.filter(pk__in=[one.approval_id for one in decisions]).update(**fields, **ends)
