@@ -96,11 +96,10 @@ class _Call:
     async def answer(self) -> ModelReply:
         """Down the chain until one answers."""
         try:
-            self.request, self.degraded = await degrading.applied(self.request)
-            self.offer = replace(self.request, tools=confidence.asked_of(self.request.tools))
+            await self._settle()
             held = await capacity.take(self._places())
             try:
-                answer = await self._from_chain()
+                answer = await self._as_settled()
             finally:
                 capacity.give(held)
         except asyncio.CancelledError:
@@ -117,6 +116,24 @@ class _Call:
             attempts=tuple(self.attempts),
             degraded=self.degraded,
         )
+
+    async def _settle(self) -> bool:
+        """As usual, or as the release wants it while its first model is away; whether it is the latter."""
+        self.request, self.degraded = await degrading.applied(self.request)
+        self.offer = replace(self.request, tools=confidence.asked_of(self.request.tools))
+        return bool(self.degraded)
+
+    async def _as_settled(self) -> _Answer:
+        """An answer from the chain. A question that found its first model away, or was the probe that found it away
+        still, is asked again as the release wants it then: it would wait for the next probe, and be it, for ever."""
+        try:
+            return await self._from_chain()
+        except errors.Aborted:
+            raise
+        except errors.OutsideError:
+            if self.degraded or not self.request.degraded.get("models") or not await self._settle():
+                raise
+        return await self._from_chain()
 
     async def _from_chain(self) -> _Answer:
         failures: list[errors.OutsideError] = []

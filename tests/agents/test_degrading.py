@@ -72,6 +72,19 @@ def test_without_a_chain_of_its_own_the_rest_of_the_usual_one_is_asked(db: None,
     assert told(server) == ("bean-2", ["Hm."], [])
 
 
+def test_the_question_that_finds_it_away_is_not_the_one_that_waits(db: None, server: ModelServer) -> None:
+    how: dict[str, Any] = {"degraded": {"models": [link(server, "small")]}}
+    server.script(*[fails(503)] * circuit.FAILURES)
+    for _ in range(circuit.FAILURES - 1):
+        failure(link(server))
+    assert ask(link(server), **how).model == "small"  # its own failure opened the breaker
+    time.sleep(COOL_DOWN)
+    server.script(fails(503))
+    probe = ask(link(server), {"provider": "person"}, **how)
+    assert ([one.model for one in probe.attempts], probe.model) == (["bean-1", "small"], "small")
+    assert "is open" in probe.degraded
+
+
 @pytest.mark.django_db(transaction=True)
 def test_its_steps_say_so(server: ModelServer) -> None:
     away(server)
