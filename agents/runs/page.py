@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from agents.models import Permission, Run, Step, StepPayload, User
-from agents.runs import compensating, fleet, overridden, pinning, story, timelines
+from agents.runs import compensating, fallbacks, fleet, overridden, pinning, story, timelines
 from agents.runs.programs.recorded import PROVIDER as RECORDED
 
 VIEWS = {"story": "Story", "tree": "Tree", "timeline": "Timeline", "messages": "Messages"}
@@ -151,6 +151,8 @@ def _step(run: Run, step: Step | None, shown: story.Window) -> dict[str, Any]:
         "step": step,
         "payload": payload,
         "tries": list(run.attempts.filter(seq=step.seq).order_by("number")) if step.attempt > 1 or step.due_at else [],
+        "before_it": fallbacks.of(payload),
+        "degraded": fallbacks.degraded(payload),
         "is_malformed": bool(payload and isinstance(payload.input, dict) and payload.input.get("malformed")),
         "given": pretty(_arguments(payload.input)) if payload and payload.input else "",
         "returned": pretty(payload.output) if payload and payload.output is not None else "",

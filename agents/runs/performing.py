@@ -26,7 +26,7 @@ from agents.contracts import (
 from agents.llm import breakers, estimates, gateway
 from agents.models import Agent, Step, Team
 from agents.registry.chains import CACHED
-from agents.runs import delegating, gates, handing, postponing, retrying, steps
+from agents.runs import delegating, fallbacks, gates, handing, postponing, retrying, steps
 from agents.runs.lease import Claim
 from agents.runs.steps import Planned, Result
 from agents.tools import invocation
@@ -195,7 +195,7 @@ def perform_model(claim: Claim, step: Planned, ask: AskModel, cancellation: Canc
         leave_if_stopped(error, cancellation)
         calls = failed_calls(claim, step, error.attempts)
         usage, price = total(calls)
-        output = {"attempts": tries(error.attempts)} if error.attempts else None
+        output = {"attempts": fallbacks.kept(error.attempts, placed(calls))} if error.attempts else None
         failure = replace(failed(error, started), output=output, usage=usage, price=price, calls=calls)
         conclude(claim, step, failure)
         return
@@ -221,7 +221,7 @@ def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) 
         "message": reply.message,
         "confidences": [(said.value, said.source.value) for said in reply.confidences],
         "response_model": reply.response_model,
-        "attempts": tries(reply.attempts),
+        "attempts": fallbacks.kept(reply.attempts, placed(before)),
         **({"degraded": reply.degraded} if reply.degraded else {}),
     }
     return Result(
@@ -236,15 +236,6 @@ def answered(claim: Claim, step: Planned, reply: ModelReply, started: datetime) 
     )
 
 
-def tries(attempts: Sequence[ModelAttempt]) -> list[Json]:
-    """The tries of one question that came to nothing, as a step keeps them."""
-    return [
-        {"provider": one.provider, "model": one.model, "seconds": one.seconds, "kind": one.kind, "error": one.error}
-        for one in attempts
-        if one.error
-    ]
-
-
 def failed_calls(claim: Claim, step: Planned, attempts: Sequence[ModelAttempt]) -> tuple[BilledCall, ...]:
     """The attempts that failed but may be charged for, priced from their estimated usage."""
     calls = []
@@ -256,6 +247,11 @@ def failed_calls(claim: Claim, step: Planned, attempts: Sequence[ModelAttempt]) 
         at = attempt.started_at
         calls.append(billed(claim, step, number, attempt.provider, attempt.model, attempt.usage, price, at))
     return tuple(calls)
+
+
+def placed(calls: Sequence[BilledCall]) -> Iterator[tuple[int, BilledCall]]:
+    """Failed attempts that were booked, each with its place among all of its question."""
+    return ((call.attempt % GATEWAY_ATTEMPTS - 1, call) for call in calls)
 
 
 def total(calls: tuple[BilledCall, ...]) -> tuple[Usage, Price | None]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from agents.contracts import Json
 from agents.models import Control, Recording, Run, Step, StepPayload
-from agents.runs import compensating, delegating
+from agents.runs import compensating, delegating, fallbacks
 
 WINDOW = 200
 LONGEST = 320
@@ -125,7 +125,7 @@ def sentences(shown: Window, *, is_recorded: bool = False) -> Iterator[Line]:
         line = sentence(step, shown.payloads.get(step.seq), is_recorded=is_recorded)
         is_told_next = following is not None and following.kind == Step.Kind.TOOL and step.state == Step.State.DONE
         if step.kind == Step.Kind.MODEL and is_told_next:
-            if not line.quote:
+            if not (line.quote or line.lead):
                 continue
             line.tail = ""
         yield line
@@ -231,6 +231,7 @@ def model_sentence(line: Line, step: Step, payload: StepPayload | None) -> Line:
         line.tail = f"Wants to use {listed(calls)}."
     else:
         line.hue, line.lead = "act", "Answered:" if line.quote else "Answered without a word."
+    line.lead = " ".join(filter(None, [fallbacks.told(step, payload), line.lead]))
     return line
 
 

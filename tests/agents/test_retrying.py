@@ -12,7 +12,7 @@ from django.utils import timezone
 from agents import errors
 from agents.contracts import ALLOW, Action, Verdict
 from agents.llm import breakers, circuit
-from agents.models import Release, Run, Step, StepAttempt, User
+from agents.models import Release, Run, Step, StepAttempt, StepPayload, User
 from agents.runs import gates, interventions, overriding, recovery, runner
 from approvals.decisions import decide
 from approvals.models import Approval
@@ -289,6 +289,19 @@ def test_what_failed_tries_may_have_cost_is_booked_each_once(server: ModelServer
     assert len(booked) == len(server.asked)
     assert run.tokens_in == sum(entry.tokens_in or 0 for entry in booked) > 0
     assert tried.cost == (sum((entry.amount for entry in booked if entry.amount), Decimal(0)) or None)
+
+
+def test_a_step_says_of_each_model_before_its_answer_what_that_may_cost(server: ModelServer, olga: User) -> None:
+    server.script(fails(503, "full"), fails(504, "upstream took too long"))
+    chain = [{"provider": "house", "model": name, "base_url": server.url} for name in ("m1", "m2")]
+    run = drive(ask(server, olga, models=chain))
+    lost = LedgerEntry.objects.get(run_id=run.pk, model="m1")
+    tries = StepPayload.objects.get(run_id=run.pk).output["attempts"]
+    assert [(one["model"], one["kind"], one.get("cost_kind")) for one in tries] == [
+        ("m1", "overloaded", None),
+        ("m1", "server", lost.kind),
+    ]
+    assert run.steps.get().model == "m2"
 
 
 def test_having_no_room_is_no_try(olga: User, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import time
 from datetime import timedelta
 from io import StringIO
@@ -222,6 +223,19 @@ def test_a_step_can_be_looked_at_in_every_way_of_reading(client: Client, run: Ru
     page = text(client, f"/runs/{run.pk}/?view={view}&step=2")
     assert "no price is known for this model" in page
     assert "<dt>Tokens</dt><dd>unknown</dd>" in page
+
+
+def test_a_step_names_each_model_that_did_not_answer_with_why_and_what_it_may_cost(client: Client, run: Run) -> None:
+    step = factories.step(run, kind="model", name="large", model="small", provider="beta", cost_kind="unpriced")
+    lost = {"provider": "acme", "model": "large", "seconds": 2.0, "kind": "timeout", "error": "large said nothing"}
+    before = [{**lost, "cost": "0.0120", "cost_kind": "estimated"}, {**lost, "model": "medium", "error": "gone"}]
+    away = "The breaker of acme/large is open."
+    output = {"message": {"parts": []}, "attempts": before, "degraded": away}
+    StepPayload.objects.create(run=run, seq=step.seq, output=output)
+    words = " ".join(re.sub("<[^>]+>", " ", text(client, f"/runs/{run.pk}/")).split())
+    assert "Asked before large acme large said nothing timeout 2.0 s, $0.012 estimated" in words
+    assert "medium acme gone timeout 2.0 s, not billed" in words
+    assert f"Degraded {away}" in words
 
 
 @pytest.mark.parametrize("odd", ["step=99", "step=x", "step=-1", "from=99999999", "open=,x,3", "step=" + "9" * 40])

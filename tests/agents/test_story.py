@@ -70,6 +70,36 @@ def test_a_turn_whose_tools_have_not_begun_says_what_it_wants(run: Run) -> None:
     assert told(run)[-1] == "Wants to use orders.read ×2 and tickets.read."
 
 
+FELL = {"provider": "acme", "model": "large", "kind": "overloaded", "error": "large is overloaded", "seconds": 0.2}
+
+
+def fell_over(run: Run, *before: dict[str, Any], words: str = "", by: str = "beta", **more: Any) -> Step:
+    step = factories.step(run, kind="model", name="large", model="small", provider=by, cost_kind="unpriced")
+    call = {"type": "tool_call", "name": "orders.read", "arguments": {}}
+    parts = [{"type": "text", "content": words} if words else call]
+    output = {"message": {"role": "assistant", "parts": parts}, "attempts": list(before), **more}
+    return paid(step, {"messages": []}, output)
+
+
+def test_a_model_that_answered_in_the_place_of_another_one_is_told_with_why(run: Run) -> None:
+    fell_over(run, FELL, FELL, words="Soon.")
+    fell_over(run, {**FELL, "kind": "breaker_open"})
+    used(run, order=4711)
+    fell_over(run, FELL, by="cached", words="As I said.", degraded="The breaker of acme/large is open.")
+    assert told(run)[1:] == [
+        "large did not answer (overloaded); small did. Answered: Soon.",
+        "large is left alone; small did.",
+        "Used orders.read (order 4711)",
+        "large did not answer (overloaded); an answer from before was used. "
+        "Degraded, as its release wants it then. Answered: As I said.",
+    ]
+
+
+def test_a_second_try_of_the_same_model_is_no_other_model(run: Run) -> None:
+    fell_over(run, {**FELL, "model": "small"}, words="Soon.")
+    assert told(run)[1:] == ["Answered: Soon."]
+
+
 def test_what_repeats_is_one_line_that_counts_and_opens(run: Run) -> None:
     for order in range(14):
         used(run, "handbook.search", words=f"word {order}")
