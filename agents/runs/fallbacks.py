@@ -46,13 +46,20 @@ def degraded(payload: StepPayload | None) -> str:
 
 def told(step: Step, payload: StepPayload | None) -> str:
     """In a sentence or two; empty where the first model answered."""
-    failed = dict.fromkeys(_absent(one) for one in of(payload) if one.get("model") != step.model)
-    said = [f"{', '.join(failed)}; {_instead(step)}."] if failed else []
+    failed: dict[str, str] = {}
+    for one in of(payload):
+        if one.get("model") != step.model:
+            failed.setdefault(_name(one), _absent(one))  # the first reason: after it a second try may not be made
+    said = [f"{', '.join(failed.values())}; {_instead(step)}."] if failed else []
     return " ".join([*said, *(["Degraded, as its release wants it then."] if degraded(payload) else [])])
 
 
+def _name(attempt: Json) -> str:
+    return str(attempt.get("model") or attempt.get("provider") or "a model")
+
+
 def _absent(attempt: Json) -> str:
-    name = attempt.get("model") or attempt.get("provider") or "a model"
+    name = _name(attempt)
     if attempt.get("provider") == CACHED:
         return "no earlier answer fits"
     if attempt.get("kind") == LEFT_ALONE:

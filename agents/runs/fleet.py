@@ -12,10 +12,11 @@ from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Count, F, Max, Min, QuerySet, Sum, Value, When
+from django.db.models import Case, Count, F, Max, Min, OuterRef, QuerySet, Subquery, Sum, Value, When
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from agents.models import RUN_BOUNDS, Agent, AgentMinute, Run, User, Worker
+from agents.models import RUN_BOUNDS, Agent, AgentMinute, Run, Step, StepAttempt, User, Worker
 from agents.registry.bundles import OUTSIDE
 
 ALIVE_S = 15.0
@@ -119,10 +120,19 @@ PEOPLE = frozenset({Run.Waits.APPROVAL, Run.Waits.DOUBT, Run.Waits.DECISION})
 """What only a person can end."""
 
 
+_LAST_TRY = StepAttempt.objects.filter(run=OuterRef("run"), seq=OuterRef("seq")).order_by("-number")
+_WANTED = Greatest("created_at", Subquery(_LAST_TRY.values("finished_at")[:1]))
+_NO_ROOM = Step.objects.filter(run=OuterRef("pk"), state=Step.State.INTENDED, due_at__isnull=False).order_by("seq")
+ROOM_SINCE = Coalesce(Subquery(_NO_ROOM.annotate(since=_WANTED).values("since")[:1]), "changed_at")
+"""Since when a run that waits for capacity does: since its step was first wanted, or the last try at it came to
+nothing. It looks for room every second or so, and `changed_at` is when it last did."""
+
+
 def waiting(user: User, *, agents: Iterable[UUID] | None = None) -> dict[str, tuple[int, datetime]]:
     """Waiting runs by what they wait for: how many, and since when the one that has waited longest."""
     rows = _of(Run.objects.visible_to(user).filter(state=Run.State.WAITING), agents)
-    counted = rows.values_list("waits").annotate(Count("pk"), Min("changed_at")).order_by()
+    since = Case(When(waits=Run.Waits.CAPACITY, then=ROOM_SINCE), default=F("changed_at"))
+    counted = rows.annotate(since=since).values_list("waits").annotate(Count("pk"), Min("since")).order_by()
     return {waits: (count, since) for waits, count, since in counted}
 
 

@@ -2,7 +2,7 @@
 
 Apart from the fleet page's figures because nobody in particular asks: everything is counted, and every statement must
 stay cheap beside a million runs. So each one starts from what has not ended, through a partial index, and none reads
-steps but those of runs that are driven right now.
+steps but those of runs that are driven right now, or wait for capacity.
 """
 
 from typing import Any, NamedTuple
@@ -15,9 +15,14 @@ MOST_AGENTS = 200
 ALIVE = "15 seconds"
 
 STANDING = """
--- Runs that have not ended. Those of frozen agents are told apart: no number of workers would drive them.
+-- Runs that have not ended. Those of frozen agents are told apart: no number of workers would drive them. Who waits for
+-- capacity looks for it every second, which is no new wait: as in `fleet.ROOM_SINCE`.
 SELECT r.queue, r.state, r.waits, r.agent_id IN (SELECT id FROM agents_agent WHERE frozen_at IS NOT NULL), count(*),
-    extract(epoch FROM now() - min(r.changed_at)),
+    extract(epoch FROM now() - min(CASE WHEN r.waits = 'capacity' THEN COALESCE((
+        SELECT GREATEST(s.created_at, (SELECT max(t.finished_at) FROM agents_stepattempt t
+            WHERE t.run_id = s.run_id AND t.seq = s.seq))
+        FROM agents_step s WHERE s.run_id = r.id AND s.state = 'intended' AND s.due_at IS NOT NULL
+        ORDER BY s.seq LIMIT 1), r.changed_at) ELSE r.changed_at END)),
     count(*) FILTER (WHERE r.state IN ('running', 'compensating') AND r.lease_until < now())
 FROM agents_run r WHERE r.state NOT IN ('completed', 'failed', 'cancelled') GROUP BY 1, 2, 3, 4
 """

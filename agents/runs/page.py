@@ -5,6 +5,7 @@ Apart from the views because five fragments of the page, renewed one by one whil
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -89,6 +90,7 @@ def standing(run: Run) -> dict[str, Any]:
     return {
         "at_it": next(at_it, None),
         "again": next((step for step in steps if step.due_at), None),
+        "since": since(run),
         "questions": sum(step.state in {Step.State.HELD, Step.State.IN_DOUBT} for step in steps),
         "is_lost": lease is not None and lease < timezone.now(),
         "tally": compensating.tally(run) if run.ending else None,
@@ -97,6 +99,14 @@ def standing(run: Run) -> dict[str, Any]:
         "outcome": run.result if isinstance(run.result, str) else None,
         "outcome_raw": pretty(run.result) if run.result is not None and not isinstance(run.result, str) else "",
     }
+
+
+def since(run: Run) -> datetime:
+    """Since when it waits."""
+    if run.waits != Run.Waits.CAPACITY:
+        return run.changed_at
+    found: datetime = Run.objects.filter(pk=run.pk).values_list(fleet.ROOM_SINCE, flat=True).get()
+    return found
 
 
 def reading(run: Run, asked: Mapping[str, str]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def fell_over(run: Run, *before: dict[str, Any], words: str = "", by: str = "bet
 
 
 def test_a_model_that_answered_in_the_place_of_another_one_is_told_with_why(run: Run) -> None:
-    fell_over(run, FELL, FELL, words="Soon.")
+    fell_over(run, FELL, {**FELL, "kind": "breaker_open"}, words="Soon.")
     fell_over(run, {**FELL, "kind": "breaker_open"})
     used(run, order=4711)
     fell_over(run, FELL, by="cached", words="As I said.", degraded="The breaker of acme/large is open.")

@@ -19,9 +19,9 @@ from agents import errors
 from agents.audit import log as audit
 from agents.audit import sealing
 from agents.llm import breakers
-from agents.models import Agent, Role, Run, StepTotal, TickJob, Worker
+from agents.models import Agent, Role, Run, StepAttempt, StepTotal, TickJob, Worker
 from agents.people import accounts
-from agents.runs import gauges, rollups
+from agents.runs import fleet, gauges, rollups
 from approvals.models import Approval
 from cockpit import VERSION, environment, series
 from cockpit.servers import free_port
@@ -130,6 +130,28 @@ def test_waiting_runs_are_told_by_what_they_wait_for(is_open, agent):
     assert value(told, "cockpit_runs_waiting_capacity", queue="model") == 1
     assert value(told, "cockpit_timer_late_seconds") == pytest.approx(20, abs=5)
     assert value(told, "cockpit_runs", state="waiting") == 4
+
+
+def test_looking_for_room_again_is_no_new_wait_for_capacity(is_open, agent, olga):
+    now = timezone.now()
+    run = stand(agent, "waiting", waits="capacity", seconds=1)
+    soon = {"state": "intended", "due_at": now + timedelta(seconds=1)}
+    step = factories.step(run, kind="model", created_at=now - timedelta(seconds=500), **soon)
+
+    def told() -> float:
+        browser = Client()
+        browser.force_login(olga)
+        (_, since) = fleet.waiting(olga)["capacity"]
+        page = browser.get(f"/runs/{run.pk}/").content.decode()
+        assert f'datetime="{since:%Y-%m-%dT%H:%M:%S}' in page.partition("Waiting for")[2][:80]
+        oldest = value(scrape(), "cockpit_runs_waiting_oldest_seconds", **{"for": "capacity"})
+        assert oldest == pytest.approx((timezone.now() - since).total_seconds(), abs=2)
+        return oldest
+
+    assert told() == pytest.approx(500, abs=5)
+    failed = {"number": 1, "started_at": now - timedelta(seconds=90), "finished_at": now - timedelta(seconds=80)}
+    StepAttempt.objects.create(run=run, seq=step.seq, error_class="overloaded", error="busy", **failed)
+    assert told() == pytest.approx(80, abs=5)
 
 
 def test_a_run_whose_driver_is_silent_is_told(is_open, agent):
