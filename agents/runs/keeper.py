@@ -78,6 +78,9 @@ class Keeper:
             with self._lock:
                 if self._held.get(run_id) is held:
                     del self._held[run_id]
+                left = len(self._held)
+            if self.stopping.is_set() and not left:
+                self._take_leave()
 
     def give_up(self) -> None:
         """This process ends: abort what its drivers wait for. Their runs go on elsewhere."""
@@ -91,6 +94,12 @@ class Keeper:
         with self._lock:
             held = [(run_id, one.token) for run_id, one in self._held.items()]
         stopping.hand_back(held)
+        self._take_leave()
+
+    def _take_leave(self) -> None:
+        """Say that this process left nothing in its hands: one that ends on purpose is nobody's loss."""
+        with suppress(psycopg.Error):  # then it looks like a death, which its runs survive
+            self._show_life(driving=0)
 
     def close(self) -> None:
         """End the thread; what it kept is no longer renewed."""

@@ -10,7 +10,7 @@ import pytest
 from agents import errors
 from agents.cancellation import Cancellation
 from agents.contracts import Answer
-from agents.models import Agent, AuditEntry, Release, Run, Step, Touch
+from agents.models import Agent, AuditEntry, Release, Run, Step, Touch, Worker
 from agents.runs import (
     ending,
     holds,
@@ -370,6 +370,8 @@ def test_a_worker_that_stops_hands_its_run_back_at_the_next_checkpoint(pipeline)
     run = pipeline(*[("test.slow", {"seconds": 0.3})] * 3)
     thread = in_background(run)
     until(lambda: run.steps.count() == 1)
+    here = {"name": keeper().name, "kind": "worker", "host": "here", "pid": 1}
+    Worker.objects.update_or_create(name=keeper().name, defaults=here | {"driving": 1})
     keeper().stopping.set()
     try:
         thread.join(5)
@@ -377,5 +379,6 @@ def test_a_worker_that_stops_hands_its_run_back_at_the_next_checkpoint(pipeline)
         keeper().stopping.clear()
     run.refresh_from_db()
     assert (run.state, run.lease_until) == ("queued", None)
+    assert Worker.objects.get(name=keeper().name).driving == 0  # or it would look like one that died at work
     assert (drive(run).state, run.steps_done) == ("completed", 3)
     assert hotpath.pool().get_stats()["pool_size"] >= 1

@@ -1,5 +1,6 @@
 """The fleet page: a verdict from evidence, at a cost that does not grow with the fleet."""
 
+import re
 import time
 from datetime import timedelta
 from decimal import Decimal
@@ -118,7 +119,8 @@ def test_a_worker_that_fell_silent_with_runs_in_its_hands_is_named(client: Clien
     gone = timezone.now() - timedelta(seconds=40)
     Worker.objects.create(name="attic:77", kind="worker", host="attic", pid=77, driving=2, seen_at=gone)
     page = text(client)
-    assert "1 worker alive, attic:77 silent since" in page
+    words = re.sub("<[^>]+>", "", page)
+    assert "1 worker alive, one on attic (pid 77) fell silent 40\N{NO-BREAK SPACE}s ago with 2 runs, which" in words
 
 
 @pytest.mark.parametrize(("minutes", "hue"), [(0, "ok"), (0.5, "warn"), (5, "bad")])
