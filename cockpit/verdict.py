@@ -3,6 +3,7 @@
 Is work flowing, do started runs succeed, is this evidence fresh: each answered from evidence, in a word and a reason.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,11 +69,20 @@ def flow(user: User, seen: Seen, scope: list[UUID] | None, signs: list[evidence.
 
 
 def _waiting(found: dict[str, tuple[int, datetime]]) -> dict[str, Any]:
-    """Who waits for people, who for room, and who for time to pass."""
-    on_people = sum(count for waits, (count, _) in found.items() if waits in evidence.PEOPLE)
+    """Who waits for people, who for room, who for time to pass, and who for runs they delegated. A session that is
+    driven elsewhere is nobody's wait here."""
     capacity, room_since = found.get(Run.Waits.CAPACITY, (0, None))
-    others = sum(count for count, _ in found.values()) - on_people - capacity
-    return {"on_people": on_people, "on_capacity": capacity, "room_since": room_since, "on_time": others}
+
+    def number(kinds: Collection[str]) -> int:
+        return sum(count for waits, (count, _) in found.items() if waits in kinds)
+
+    return {
+        "on_people": number(evidence.PEOPLE),
+        "on_capacity": capacity,
+        "room_since": room_since,
+        "on_time": number(evidence.TIME),
+        "on_others": number({Run.Waits.DELEGATION}),
+    }
 
 
 def resting() -> list[breakers.Known]:

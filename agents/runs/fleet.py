@@ -118,6 +118,8 @@ def unfinished_by_agent(user: User, *, agents: Iterable[UUID] | None = None) -> 
 
 PEOPLE = frozenset({Run.Waits.APPROVAL, Run.Waits.DOUBT, Run.Waits.DECISION})
 """What only a person can end."""
+TIME = frozenset({Run.Waits.TIMER, Run.Waits.RETRY, Run.Waits.WINDOW})
+"""What ends by itself at a moment that is known."""
 
 
 _LAST_TRY = StepAttempt.objects.filter(run=OuterRef("run"), seq=OuterRef("seq")).order_by("-number")

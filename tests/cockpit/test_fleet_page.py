@@ -82,13 +82,13 @@ def test_a_run_that_waits_long_for_a_worker_means_slowly(client: Client, run: Ru
 
 
 def test_waiting_for_people_for_room_and_for_time_are_three_things(client: Client, agent: Agent, alive: None) -> None:
-    for waits in ("approval", "decision", "capacity", "retry", "timer"):
+    for waits in ("approval", "decision", "capacity", "retry", "timer", "delegation", "outside"):
         waiting = factories.run(agent)
         Run.objects.filter(pk=waiting.pk).update(state=Run.State.WAITING, waits=waits)
     page = text(client)
     assert ">2</b>" in page.partition("Waiting</span>")[2][:60]
     assert "1 waits for capacity, the oldest since" in page
-    assert "2 for time to pass" in page
+    assert "2 for time to pass, 1 for runs they delegated" in page
 
 
 def test_what_keeps_failing_is_named_with_why_and_until_when(client: Client, team: Team, alive: None) -> None:
@@ -120,7 +120,7 @@ def test_a_worker_that_fell_silent_with_runs_in_its_hands_is_named(client: Clien
     Worker.objects.create(name="attic:77", kind="worker", host="attic", pid=77, driving=2, seen_at=gone)
     page = text(client)
     words = re.sub("<[^>]+>", "", page)
-    assert "1 worker alive, one on attic (pid 77) fell silent 40\N{NO-BREAK SPACE}s ago with 2 runs, which" in words
+    assert "1 worker alive, one on attic (pid 77) fell silent 40 s ago with 2 runs, which" in words
 
 
 @pytest.mark.parametrize(("minutes", "hue"), [(0, "ok"), (0.5, "warn"), (5, "bad")])
