@@ -24,6 +24,8 @@ STALE, DEAD = timedelta(seconds=15), timedelta(seconds=60)
 """How old the figures may be before they are called old, and before they are not to be trusted."""
 MISSED_S = 120.0
 """A process that fell silent is named for this long."""
+FORGOTTEN = timedelta(hours=1)
+"""So long after a breaker let a call through again and none came, nobody needs what it stands before."""
 SAMPLE = 50
 """So many failed runs are looked at for what they have in common."""
 
@@ -86,8 +88,15 @@ def _waiting(found: dict[str, tuple[int, datetime]]) -> dict[str, Any]:
 
 
 def resting() -> list[breakers.Known]:
-    """Models and tools that are left alone because they keep failing, the one that has been longest first."""
-    return sorted((one for one in breakers.states() if one.state != State.CLOSED), key=lambda one: one.since)
+    """Models and tools that are left alone because they keep failing, the one that has been longest first. One that
+    nobody has called for long, though they might, is no news."""
+    old = timezone.now() - FORGOTTEN
+    found = (one for one in breakers.states() if one.state != State.CLOSED)
+    return sorted((one for one in found if not (one.is_due and one.retry_at and one.retry_at < old)), key=_since)
+
+
+def _since(one: breakers.Known) -> datetime:
+    return one.since
 
 
 def success(seen: Seen, everyone: evidence.Recent) -> dict[str, Any]:

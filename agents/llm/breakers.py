@@ -73,7 +73,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A breaker as pages show it. `retry_at` is when something may be tried again, where it is not closed."""
+    """A breaker as pages show it. `retry_at` is when something may be tried again, where it is not closed. One whose
+    time has come is half-open before anybody calls, and `is_due`: the next call is the probe, whenever that is."""
 
     key: str
     state: State
@@ -81,6 +82,12 @@ class Known:
     failures: int
     retry_at: datetime | None
     reason: str
+    is_due: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it stands before, in words."""
+        return f"tool {self.key.removeprefix(TOOL)}" if self.key.startswith(TOOL) else self.key
 
 
 class _Memory:
@@ -194,21 +201,25 @@ def refusal(key: str, now: Circuit) -> errors.OutsideError:
 def states() -> list[Known]:
     """Every breaker that is known to any process, by key; only this one's while Redis is away."""
     try:
-        _, flat = shared.ask_now(LOOK, [HASH])
+        clock, flat = shared.ask_now(LOOK, [HASH])
+        _memory.hear(clock)
         known = {key: circuit.read(stored) for key, stored in zip(flat[::2], flat[1::2], strict=True)}
     except shared.Away:
         known = dict(_memory.circuits)
-    return [
-        Known(
-            key=key,
-            state=one.state,
-            since=_moment(one.since),
-            failures=one.failures,
-            retry_at=None if one.state == State.CLOSED else _moment(one.retry_at),
-            reason=one.reason,
-        )
-        for key, one in sorted(known.items())
-    ]
+    return [_shown(key, one) for key, one in sorted(known.items())]
+
+
+def _shown(key: str, one: Circuit) -> Known:
+    is_due = one.state == State.OPEN and not one.wait(_memory.now())
+    return Known(
+        key=key,
+        state=State.HALF_OPEN if is_due else one.state,
+        since=_moment(one.since),
+        failures=one.failures,
+        retry_at=None if one.state == State.CLOSED else _moment(one.retry_at),
+        reason=one.reason,
+        is_due=is_due,
+    )
 
 
 def tell() -> None:

@@ -18,7 +18,7 @@ from agents.llm import breakers, circuit
 from agents.models import Agent, AgentMinute, Role, Run, Team, User, Watermark, Worker
 from agents.runs import fleet as evidence
 from agents.runs import interventions
-from cockpit import fleet
+from cockpit import fleet, verdict
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +101,22 @@ def test_what_keeps_failing_is_named_with_why_and_until_when(client: Client, tea
     assert "openai/gpt-5" in page.partition("Left alone")[2]
     assert "5 failures in a row" in page
     assert "nobody answers" in page
+
+
+def test_what_is_due_to_be_probed_is_no_longer_open_and_after_long_no_news(
+    client: Client, alive: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuit, "FIRST_COOL_DOWN", 0.0)
+    for _ in range(circuit.FAILURES):
+        gone = errors.OutsideError("nobody answers", kind="connection", permanent=False)
+        breakers.report_now(breakers.admit_now("tool:carrier.book"), gone)
+    (known,) = breakers.states()
+    assert (known.state, known.is_due, known.name) == ("half_open", True, "tool carrier.book")
+    page = text(client)
+    assert '<span class="state warn">to be probed</span> <b>tool carrier.book</b>' in page
+    assert "the next call is the probe" in page
+    monkeypatch.setattr(verdict, "FORGOTTEN", timedelta(0))
+    assert "carrier.book" not in text(client)
 
 
 def test_an_agent_whose_driver_fell_silent_is_unresponsive_and_never_working(
