@@ -67,7 +67,17 @@ def perform_read(claim: Claim, step: Planned, result: Result, foresee: Foresee) 
     if due := retrying.due(claim, step, result):
         postponing.postpone(claim, step, result, due)
     else:
+        result = with_last_word(claim, step, result)
         steps.checkpoint(claim, step, result, last=foresee(step, result))
+
+
+def with_last_word(claim: Claim, step: Planned, result: Result) -> Result:
+    """What came of a step; of a failure that might have passed also why nobody tries again."""
+    why = retrying.given_up(claim, step, result)
+    if not why:
+        return result
+    end = "" if result.error.rstrip().endswith((".", "!", "?")) else "."
+    return replace(result, error=f"{result.error.rstrip()}{end} {why}")
 
 
 def perform_write(claim: Claim, step: Planned, cancellation: Cancellation) -> None:
@@ -90,6 +100,7 @@ def conclude(claim: Claim, step: Planned, result: Result) -> None:
     if due := retrying.due(claim, step, result):
         postponing.postpone(claim, step, result, due)
         return
+    result = with_last_word(claim, step, result)
     is_left_standing = step.compensates is not None and result.state == "failed"  # nothing is skipped in silence
     if is_left_standing or (is_unclear(result) and step.action.writes):
         result = replace(result, state="in_doubt")

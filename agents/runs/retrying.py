@@ -35,6 +35,17 @@ def due(claim: Claim, step: Planned, result: Result) -> datetime | None:
     return None if end and at >= end else at
 
 
+def given_up(claim: Claim, step: Planned, result: Result) -> str:
+    """Why a failure that may pass is the end all the same; empty where it is not one."""
+    if not result.passing or step.ask.recorded:
+        return ""
+    if result.is_try and step.attempt >= most(claim):
+        return f"It was tried {step.attempt} times." if step.attempt > 1 else "Its release wants it tried once."
+    end = last_moment(claim)
+    asked = f" in {result.retry_after:.0f} s" if result.retry_after else ""
+    return f"Another try{asked} would be too late: the run's time ends at {end:%H:%M:%S} UTC." if end else ""
+
+
 def most(claim: Claim) -> int:
     """How often each step of this run may be tried."""
     return int(claim.release.bundle.get("settings", {}).get("attempts", TRIES))

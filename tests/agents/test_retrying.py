@@ -1,5 +1,6 @@
 """Trying again: what failed in passing is tried later, with no worker meanwhile; every try kept; none acts twice."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -146,8 +147,18 @@ def test_the_deadline_bounds_the_tries(begin: Begin) -> None:
     run = begin("test.ask", moods="busy " * 5)
     Run.objects.filter(pk=run.pk).update(deadline_at=timezone.now() + timedelta(seconds=0.4))
     drive(run)
-    assert run.steps.get().state == "failed"
+    step = run.steps.get()
+    assert step.state == "failed"
+    assert re.fullmatch(
+        r"the carrier is busy\. Another try would be too late: the run's time ends at \d\d:\d\d:\d\d UTC\.", step.error
+    )
     assert not StepAttempt.objects.filter(run=run).exists()
+
+
+@pytest.mark.parametrize(("most", "why"), [(2, "It was tried 2 times."), (1, "Its release wants it tried once.")])
+def test_what_was_tried_often_enough_says_so(begin: Begin, most: int, why: str) -> None:
+    run = to_the_end(begin("test.ask", moods="busy " * 5, settings={"attempts": most}))
+    assert run.steps.get().error == f"the carrier is busy. {why}"
 
 
 def test_cancelled_while_it_waits_for_the_next_try_nothing_is_in_doubt(begin: Begin, olga: User) -> None:

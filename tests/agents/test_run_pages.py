@@ -238,6 +238,13 @@ def test_a_step_names_each_model_that_did_not_answer_with_why_and_what_it_may_co
     assert f"Degraded {away}" in words
 
 
+def test_an_act_in_doubt_is_not_at_work(client: Client, run: Run) -> None:
+    factories.step(run, state="in_doubt", writes=True, started_at=timezone.now() - timedelta(seconds=50))
+    page = text(client, f"/runs/{run.pk}/")
+    assert "nobody knows; it began" in page
+    assert "at it since" not in page
+
+
 @pytest.mark.parametrize("odd", ["step=99", "step=x", "step=-1", "from=99999999", "open=,x,3", "step=" + "9" * 40])
 def test_odd_addresses_show_what_there_is(client: Client, run: Run, odd: str) -> None:
     factories.step(run)
