@@ -327,7 +327,8 @@ def _with_people(run: Run, shown: Window, told: dict[int | None, Line]) -> Itera
     asked = iter(list(Control.objects.filter(run=run).select_related("by").order_by("asked_at")))
     control = next(asked, None)
     for step in shown.steps:
-        while control and control.asked_at < step.created_at:
+        begun = step.started_at or step.created_at  # as the story tells it: what only reads is stored when it has ended
+        while control and control.asked_at < begun:
             if step.seq > shown.first or step.seq == 1:
                 yield person_line(control)
             control = next(asked, None)

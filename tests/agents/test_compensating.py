@@ -350,6 +350,8 @@ def test_the_question_offers_what_can_be_done_about_an_act_that_stands(start, cl
     page = client.get(f"/approvals/{question(run).pk}/").content.decode()
     for words in ("step 1 of this run", "I took it back by hand", "Try again", "Leave it as it is"):
         assert words in page
+    page = client.get(f"/runs/{run.pk}/").content.decode()
+    assert "a person to say what becomes of an act that could not be taken back" in page
     decide(question(run), answer="reject", reason="It may stay.", by=rhea, request_id=uuid4())
     assert "Left as it is by" in client.get(f"/approvals/{Approval.objects.get(run=run).pk}/").content.decode()
     drive(run)
