@@ -40,13 +40,14 @@ def open_doubt(action: Action, reason: str = "") -> Approval:
 def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
     facts = integrity.bound(action)
     digest = integrity.digest(facts, action.arguments)
-    current: Approval | None = Approval.objects.of_step(action.run_id, action.seq).open().select_for_update().first()
+    has_asked = Approval.objects.filter(run_id=action.run_id).exists()  # most runs ask once, and what follows is wide
+    current = _current(action) if has_asked else None
     if current and (current.kind, current.digest) == (kind, digest):
         return current
     if current:
         _supersede([current], "The agent asks for something else now.")
     at = timezone.now()
-    before, moved = _let_through_before(action) if kind == Approval.Kind.ACT else (None, None)
+    before, moved = _let_through_before(action) if has_asked and kind == Approval.Kind.ACT else (None, None)
     approval = Approval.objects.create(
         run_id=action.run_id,
         seq=action.seq,
@@ -73,6 +74,12 @@ def _open(action: Action, kind: Approval.Kind, asked: Terms) -> Approval:
     audit.record("approval.requested", about=approval, by=None, reason=approval.reason, **links(approval))
     signals.approval_opened.send(Approval, **subject(approval))
     return approval
+
+
+def _current(action: Action) -> Approval | None:
+    """The question about this step that is open, kept so to the commit."""
+    found: Approval | None = Approval.objects.of_step(action.run_id, action.seq).open().select_for_update().first()
+    return found
 
 
 def _sentence(action: Action) -> str:
