@@ -103,11 +103,11 @@ def together(known: Iterable[Calibration], tool: str = "") -> Calibration:
 
 
 def _counted(found: ApprovalQuerySet) -> Iterator[tuple[UUID, Calibration]]:
-    """By agent, tool, hundredth (None: nobody said how sure) and outcome."""
+    """By agent, tool, hundredth (None: nobody said how sure) and what they came to."""
     place = Floor(Cast("confidence", EXACTLY) * statistics.CELLS)
-    rows = found.annotate(place=place, outcome=outcomes.OF_JUDGED).values("agent_id", "tool", "place", "outcome")
+    rows = found.annotate(place=place).values("agent_id", "tool", "place", "came_to")
     for row in rows.order_by("agent_id", "tool", "place").annotate(of=Count("pk"), said=Sum("confidence")):
-        counts = Outcomes(**{row["outcome"]: row["of"]})
+        counts = Outcomes(**{row["came_to"]: row["of"]})
         yield row["agent_id"], _part(row["tool"], row["place"], row["said"], counts)
 
 

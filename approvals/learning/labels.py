@@ -61,7 +61,7 @@ def decisions(user: User | None, *, agents: Sequence[UUID] = (), since: datetime
         found = found.filter(approval__agent__in=agents)
     if since:
         found = found.filter(at__gte=since, pk__gte=floor(since))
-    return found.annotate(is_taken_back=outcomes.taken_back("approval__"))
+    return found.annotate(came_to=outcomes.of_decisions())
 
 
 def floor(since: datetime) -> UUID:
@@ -105,7 +105,7 @@ def _said(value: Any) -> Any:
 
 def _label(decision: Decision, look: Look | None) -> Label:
     asked = decision.approval
-    outcome = outcomes.of_decision(decision, is_taken_back=decision.is_taken_back)  # type: ignore[attr-defined]  # annotated
+    outcome: str | None = decision.came_to  # type: ignore[attr-defined]  # annotated
     return Label(
         id=decision.pk,
         at=decision.at,

@@ -10,7 +10,7 @@ another act, or another system, and those before it may have been right.
 from dataclasses import astuple, dataclass
 from typing import Self
 
-from django.db.models import Case, Exists, OuterRef, Q, TextChoices, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Subquery, TextChoices, Value, When
 
 from agents.models import Run, Step
 from approvals.learning.statistics import Share
@@ -57,51 +57,37 @@ class Outcomes:
 
 
 CANCELLED = Q(run__state=Run.State.CANCELLED) | Q(run__ending__state=Run.State.CANCELLED)
-BY_PEOPLE = Q(answer__isnull=False) | CANCELLED
-"""Of steps that take an act back: somebody answered that it shall be, or cancelled the run."""
 
 
-def taken_back(of: str = "") -> Exists:
-    """Whether people had the act of an approval, `of` the row at hand, taken back."""
-    step = Step.objects.filter(run_id=OuterRef(f"{of}run_id"), compensates=OuterRef(f"{of}seq"), state=Step.State.DONE)
-    return Exists(step.filter(BY_PEOPLE))
+def taking_back() -> QuerySet[Step]:
+    """The steps by which people had an act taken back: somebody answered that it shall be, or cancelled the run."""
+    done = Step.objects.filter(compensates__isnull=False, state=Step.State.DONE)
+    return done.filter(Q(answer__isnull=False) | CANCELLED)
 
 
 def judged(found: ApprovalQuerySet) -> ApprovalQuerySet:
-    """Those of them that say whether an agent was right, with `is_taken_back`; which then lies in `RIGHTLY`. Of a
-    sample nothing is bound, so that a comparison with a part of it would be neither true nor false."""
+    """Those of them that say whether an agent was right, each with what it `came_to`. Of a sample nothing is bound, so
+    that a comparison with a part of it would be neither true nor false."""
     about_acts = found.filter(state__in=Approval.DECIDED, kind__in=JUDGING, tier__lt=MANUAL, plant=None)
     plain = about_acts.exclude(bound__contains={"kind": "model"}).exclude(bound__has_key="compensates")
-    counted: ApprovalQuerySet = plain.annotate(is_taken_back=taken_back())
+    back = taking_back().filter(run_id=OuterRef("run_id"), compensates=OuterRef("seq"))
+    counted: ApprovalQuerySet = plain.annotate(is_taken_back=Exists(back)).annotate(came_to=_OF_JUDGED)
     return counted
 
 
-RIGHTLY = Q(state=Approval.State.APPROVED, is_taken_back=False)
-"""Of what `judged` found: those in which the agent was right."""
-
-OF_JUDGED = Case(
+_OF_JUDGED = Case(
     When(state=Approval.State.EDITED, then=Value(Outcome.EDITED)),
     When(state=Approval.State.REJECTED, kind=Approval.Kind.ACT, then=Value(Outcome.REJECTED)),
     When(Q(state=Approval.State.REJECTED) | Q(is_taken_back=True), then=Value(Outcome.CORRECTED)),
     When(kind=Approval.Kind.SAMPLE, then=Value(Outcome.VERIFIED)),
     default=Value(Outcome.APPROVED),
 )
-"""The outcome of each that `judged` found."""
+
+RIGHTLY = Q(came_to__in=RIGHT)
+"""Of what `judged` found: those in which the agent was right."""
 
 
-def of_decision(decision: Decision, *, is_taken_back: bool) -> Outcome | None:
-    """The same of what one decision was about; None where it does not say, or others have yet to vote."""
-    asked = decision.approval
-    is_act = asked.kind in JUDGING and not asked.is_manual and asked.bound.get("kind") != "model"
-    if hasattr(asked, "plant") or not is_act or asked.compensates is not None or decision.answer not in JUDGEMENTS:
-        return None
-    if asked.state not in Approval.DECIDED:
-        return None
-    is_sample = asked.kind == Approval.Kind.SAMPLE
-    if asked.state == Approval.State.EDITED:
-        return Outcome.EDITED
-    if asked.state == Approval.State.REJECTED:
-        return Outcome.CORRECTED if is_sample else Outcome.REJECTED
-    if is_taken_back:
-        return Outcome.CORRECTED
-    return Outcome.VERIFIED if is_sample else Outcome.APPROVED
+def of_decisions() -> Case:
+    """Of rows of decisions: what came of the act that each was about; None where it does not say."""
+    about = judged(Approval.objects.filter(pk=OuterRef("approval")))
+    return Case(When(answer__in=JUDGEMENTS, then=Subquery(about.values("came_to"))), default=None)

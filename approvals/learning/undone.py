@@ -5,28 +5,28 @@ them, so steps are what tells of them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
+from approvals.learning import outcomes
+from approvals.models import Approval
+
 FIND = """
--- What people had taken back (see outcomes.BY_PEOPLE), found by the step that did it, with the act itself: done by the
--- agent alone, for real, and judged by nobody. `drawn` says that a person was to look at it afterwards and has not.
+-- What people had taken back, found by the steps that did it (outcomes.taking_back, put in for `back`), with the acts
+-- themselves: done by the agent alone, for real, and judged by nobody. `drawn` says that a person was to look at one
+-- afterwards and has not.
 SELECT back.agent_id, act.name, act.tier, EXISTS (
     SELECT FROM approvals_approval a WHERE a.run_id = act.run_id AND a.seq = act.seq AND a.kind = 'sample'
   ) AS drawn, floor(act.confidence::numeric(16, 12) * 100)::int, count(*), sum(act.confidence)
-FROM (
-  SELECT s.agent_id, s.run_id, s.compensates FROM agents_step s JOIN agents_run r ON r.id = s.run_id
-  WHERE s.agent_id = ANY(%(agents)s) AND s.compensates IS NOT NULL AND s.state = 'done' AND s.created_at >= %(since)s
-    AND (s.answer IS NOT NULL OR r.state = 'cancelled' OR r.ending ->> 'state' = 'cancelled')
-  ORDER BY s.created_at DESC LIMIT %(latest)s
-) back
+FROM ({back}) back
 JOIN agents_step act ON act.run_id = back.run_id AND act.seq = back.compensates
-WHERE act.kind = 'tool' AND act.writes AND NOT act.simulated AND act.answer IS NULL AND act.tier < 4
-  AND (%(tool)s = '' OR act.name = %(tool)s)
+WHERE act.kind = 'tool' AND act.writes AND NOT act.simulated AND act.answer IS NULL AND act.tier < %s
+  AND (%s = '' OR act.name = %s)
   AND NOT EXISTS (
     SELECT FROM approvals_approval a WHERE a.run_id = act.run_id AND a.seq = act.seq
-    AND a.kind IN ('act', 'sample') AND a.state IN ('approved', 'edited', 'rejected'))
+    AND a.kind = ANY(%s) AND a.state = ANY(%s))
 GROUP BY 1, 2, 3, 4, 5
 """
 
@@ -47,6 +47,11 @@ class Undone:
 
 def find(agents: Sequence[UUID], *, since: datetime, tool: str = "", latest: int | None = None) -> list[Undone]:
     """What people had taken back of these agents since then; of the `latest` alone, where that is said."""
+    if not agents:
+        return []
+    steps = outcomes.taking_back().filter(agent_id__in=agents, created_at__gte=since).order_by("-created_at")
+    back, given = steps.values_list("agent_id", "run_id", "compensates")[:latest].query.sql_with_params()
+    alone: list[Any] = [outcomes.MANUAL, tool, tool, [*outcomes.JUDGING], [*Approval.DECIDED]]
     with connection.cursor() as cursor:
-        cursor.execute(FIND, {"agents": list(agents), "since": since, "tool": tool, "latest": latest})
+        cursor.execute(FIND.format(back=back), [*given, *alone])
         return [Undone(*row) for row in cursor.fetchall()]

@@ -1,11 +1,17 @@
 """What came of acts: let through, found right afterwards, edited, rejected, corrected later, and counted once each."""
 
+import math
+from collections import Counter
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from agents.models import Agent, Run, Step, Team, User
@@ -105,6 +111,70 @@ def test_what_a_failed_run_takes_back_says_nothing_about_its_acts(refunds: Agent
     assert came_of(refunds) == Outcomes(approved=1), "another act failed, or another system"
     Run.objects.filter(agent=refunds).update(ending={"state": "cancelled"})
     assert came_of(refunds) == Outcomes(corrected=2, undone=1), "that is what people wanted"
+
+
+BACK = st.sampled_from(["", "", "answered", "cancelled", "was cancelled", "failed", "held"])
+CASES = st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(["approved", "approved", "edited", "rejected"]),
+        "kind": st.sampled_from(["act", "act", "sample", "sample", "question", "in_doubt"]),
+        "tier": st.sampled_from([2, 3, 4]),
+        "bound": st.sampled_from([{}, {"kind": "tool"}, {"kind": "model"}, {"kind": "tool", "compensates": 1}]),
+        "back": BACK,
+    }
+)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(CASES, min_size=5, max_size=12))
+def test_labels_calibration_and_autonomy_say_the_same_of_each_act(
+    refunds: Agent, rhea: User, cases: list[dict[str, Any]]
+) -> None:
+    with transaction.atomic():
+        for case in cases:
+            fields = {name: value for name, value in case.items() if name not in ("back", "state")}
+            _take_back(decided.judged(refunds, [(0.9, case["state"])], by=rhea, **fields)[0], case["back"])
+        told = Counter(one.outcome for one in labels.every(labels.decisions(None)) if one.outcome)
+        assert told == Counter({name: of for name, of in asdict(came_of(refunds)).items() if of and name != "undone"})
+        seen = [evidence.of(refunds, decided.TOOL, tier=tier, since=LONG_AGO).judged for tier in (2, 3, 4)]
+        assert sum(one.of for one in seen) == told.total()
+        assert sum(one.right for one in seen) == told["approved"] + told["verified"]
+        transaction.set_rollback(True)
+
+
+def _take_back(act: Approval, how: str) -> None:
+    if how:
+        answer = {"kind": "approved"} if how in ("answered", "held") else None
+        made = decided.take_back(act, answer=answer)
+        Step.objects.filter(pk=made.pk).update(state=Step.State.HELD if how == "held" else Step.State.DONE)
+    if how == "cancelled":
+        Run.objects.filter(pk=act.run_id).update(state="cancelled")
+    if how in ("was cancelled", "failed"):
+        Run.objects.filter(pk=act.run_id).update(ending={"state": how.removeprefix("was ")})
+
+
+def test_what_was_judged_and_what_was_not_lie_in_the_same_hundredth(refunds: Agent, rhea: User) -> None:
+    """The one is placed by the ORM, the other by a statement of its own."""
+    edges = [
+        edge for n in range(0, 101, 4) for edge in (n / 100, math.nextafter(n / 100, 0), math.nextafter(n / 100, 1))
+    ]
+    edges += [0.29, 0.57, 0.58, 1 / 3, 0.999999999999]
+    decided.judged(refunds, [(sure, "approved") for sure in edges], by=rhea)
+    acts = [
+        Step(seq=n, turn=n, kind="tool", name=decided.TOOL, state="done", tier=2, writes=True, confidence=sure)
+        for n, sure in enumerate(edges, 2)
+    ]
+    back = [
+        Step(seq=1000 + n, turn=1000, kind="tool", state="done", compensates=n, answer={})
+        for n in range(2, len(edges) + 2)
+    ]
+    run = decided.judged(refunds, [(None, "approved")], by=rhea, tool="test.note")[0].run
+    for step in [*acts, *back]:
+        step.run, step.agent_id, step.simulated = run, refunds.pk, False
+    Step.objects.bulk_create([*acts, *back])
+    found = calibration.of(refunds.pk, tool=decided.TOOL, since=LONG_AGO)
+    assert found.outcomes == Outcomes(approved=len(edges), corrected=len(edges), undone=len(edges))
+    assert [(cell.place, cell.right * 2) for cell in found.cells] == [(cell.place, cell.of) for cell in found.cells]
 
 
 def test_autonomy_rests_on_what_people_looked_at_and_says_what_else_was_taken_back(refunds: Agent, rhea: User) -> None:
