@@ -17,7 +17,7 @@ WORDS = [f"{WIDTH * place:.0f}–{WIDTH * (place + 1):.0f} %" for place in range
 
 def reliability(found: Calibration, *, threshold: float | None, proposed: float | None = None) -> Json:
     """How often it was right in each tenth of what it said, with 95 % intervals; the line on which right is as often as
-    said; the threshold in force, and one that is proposed instead; and how many cases each bar rests on."""
+    said; the threshold in force, and one that is proposed instead."""
     bins = found.bins
     x = [WIDTH * (round(one.low * BINS) + 0.5) for one in bins]
     right = [_percent(one.share.value or 0.0) for one in bins]
@@ -40,7 +40,6 @@ def reliability(found: Calibration, *, threshold: float | None, proposed: float 
             "x": x,
             "y": [_percent(one.said) for one in bins],
         },
-        {"type": "bar", "name": "Acts", "visible": False, "x": x, "y": [one.share.of for one in bins]},
         *_marks(threshold, proposed),
     ]
     layout = {
@@ -112,7 +111,7 @@ def _marks(threshold: float | None, proposed: float | None) -> list[Json]:
 
 
 def _line(name: str, x: list[float], y: list[float], dash: str) -> Json:
-    """A mark: drawn, and in no table."""
+    """A mark: no figure, but what the figures are read against."""
     return {
         "type": "scatter",
         "name": name,
