@@ -152,12 +152,13 @@ def test_the_page_says_where_a_threshold_raised_for_all_tools_is_stricter_than_a
     thresholds.put_in_force(refunds, value=0.95, request_id=uuid7(), **given)
     client.force_login(olga)
     address = f"/approvals/calibration/{refunds.slug}/?tool={decided.TOOL}"
-    assert "0.95 holds, raised for all tools" not in plain(client, address), "there is none of its own that it hides"
+    assert "All tools are held to 0.95" not in plain(client, address), "there is none of its own that it hides"
     thresholds.put_in_force(refunds, tool=decided.TOOL, value=0.8, request_id=uuid7(), **given)
     found = thresholds.in_force(refunds, decided.TOOL)
     assert (found.value, found.is_own, found.own) == (0.95, False, 0.8)
     page = plain(client, address)
     assert "stricter than its own, 0.8" in page
+    assert "All tools are held to 0.95 until" in page
     assert "of both the stricter holds, so a lower one for test.refund changes nothing before" in page
     thresholds.put_in_force(refunds, tool=decided.TOOL, value=0.86, request_id=uuid7(), **given)
     page = plain(client, address)
