@@ -14,6 +14,7 @@ from approvals.policies import authority, cases, comparing, previewing, publishi
 from approvals.policies.models import PolicyDifference, PolicySet
 from approvals.policies.previewing import Preview
 from approvals.policies.rules import Rule
+from approvals.policies.unjudged import Example
 
 router = Router(tags=["policies"])
 
@@ -124,8 +125,17 @@ class ExampleOut(Out):
     reason: Words
 
 
+class UnjudgedOut(Out):
+    """How many acts with one tool could not be judged, which is to be denied, for one reason; and the first few."""
+
+    name: str
+    why: Words
+    times: int
+    examples: list[ExampleOut]
+
+
 class ReportOut(Out):
-    """What a version would have done on real actions."""
+    """What a version would have done on real actions. What it could not judge is in `unjudged`, not in `examples`."""
 
     number: int
     days: int
@@ -137,6 +147,7 @@ class ReportOut(Out):
     rules: list[DecidedOut]
     changed: list[OtherwiseOut]
     examples: list[ExampleOut]
+    unjudged: list[UnjudgedOut]
 
     @classmethod
     def of(cls, found: Preview, number: int) -> Self:
@@ -147,11 +158,12 @@ class ReportOut(Out):
             **{stance: found.stances[stance] for stance in ("allow", "hold", "deny")},
             rules=[DecidedOut(would=w, name=n, rule=r, times=t) for w, n, r, t in found.decided],
             changed=[OtherwiseOut(was=was, would=would, times=times) for was, would, times in found.otherwise],
-            examples=_examples(found),
+            examples=_examples(found.examples),
+            unjudged=[UnjudgedOut.taken_from(one, examples=_examples(one.examples)) for one in found.unjudged],
         )
 
 
-def _examples(found: Preview) -> list[ExampleOut]:
+def _examples(found: Sequence[Example]) -> list[ExampleOut]:
     return [
         ExampleOut.taken_from(
             one,
@@ -160,7 +172,7 @@ def _examples(found: Preview) -> list[ExampleOut]:
             rules=list(one.decision.rules),
             reason=one.decision.reason,
         )
-        for one in found.examples
+        for one in found
     ]
 
 

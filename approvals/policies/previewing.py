@@ -19,35 +19,25 @@ from agents.contracts import Action, Confidence, Json, Source, Stance
 from agents.models import Run, Step, StepPayload
 from agents.registry import declarations
 from approvals.models import Approval
-from approvals.policies import circumstances, loaded
+from approvals.policies import circumstances, loaded, unjudged
 from approvals.policies.engine import Decision, PolicyEngine, only_asked
 from approvals.policies.gate import NAME as POLICY
 from approvals.policies.models import PolicySet
+from approvals.policies.unjudged import Example, Unjudged
 
 CHUNK = 400
 MOST = 20_000
 AT_ONCE = 2_000
 """So many are judged while somebody waits for a page."""
 EXAMPLES = 20
+UNJUDGED, UNPERMITTED = "could not be judged", "no policy permits it"
 JUDGED = (Step.Kind.TOOL, Step.Kind.MODEL, Step.Kind.DELEGATE)
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A real step about which the version would have said something else."""
-
-    run_id: UUID
-    seq: int
-    agent: str
-    name: str
-    says: str
-    was: str
-    decision: Decision
 
 
 @dataclass(slots=True)
 class Preview:
-    """How many actions were judged, how they came out, which rules decided, and where it would have been otherwise."""
+    """How many actions were judged, how they came out, which rules decided, and where it would have been otherwise.
+    `groups` are those that could not be judged, which is to be denied: by tool and reason, apart from the examples."""
 
     days: int
     judged: int = 0
@@ -56,6 +46,7 @@ class Preview:
     rules: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: list[Example] = field(default_factory=list)
+    groups: dict[tuple[str, str], Unjudged] = field(default_factory=dict)
 
     @property
     def decided(self) -> list[tuple[str, str, str, int]]:
@@ -66,6 +57,16 @@ class Preview:
     def otherwise(self) -> list[tuple[str, str, int]]:
         """What it was, what it would be, how often; the most frequent first."""
         return [(*key, times) for key, times in self.changed.most_common()]
+
+    @property
+    def unjudged(self) -> list[Unjudged]:
+        """What could not be judged, by reason; the most frequent first."""
+        return sorted(self.groups.values(), key=lambda one: -one.times)
+
+    @property
+    def unjudged_times(self) -> int:
+        """How many those are together."""
+        return sum(one.times for one in self.groups.values())
 
 
 def engine_of(policy_set: PolicySet) -> tuple[PolicyEngine | None, str]:
@@ -92,15 +93,16 @@ def _count(found: Preview, step: Step, decision: Decision, by_others: Stance) ->
     was, would = was_decided(step), max(decision.stance, by_others).name.lower()
     found.judged += 1
     found.stances[would] += 1
-    for rule in decision.rules or (("no policy permits it",) if decision.stance == Stance.DENY else ()):
-        if decision.stance != Stance.ALLOW:
+    example = Example(step.run_id, step.seq, step.run.agent.slug, step.name, step.says, was, decision)
+    if decision.stance != Stance.ALLOW:
+        for rule in decision.rules or (UNJUDGED if decision.errors else UNPERMITTED,):
             found.rules[(decision.stance.name.lower(), step.name, rule)] += 1
-    if was == would:
-        return
-    found.changed[(was, would)] += 1
-    if len(found.examples) < EXAMPLES:
-        slug = step.run.agent.slug
-        found.examples.append(Example(step.run_id, step.seq, slug, step.name, step.says, was, decision))
+    if was != would:
+        found.changed[(was, would)] += 1
+    if decision.errors:
+        unjudged.place(found.groups, step.name, unjudged.why(decision)).add(example)
+    elif was != would and len(found.examples) < EXAMPLES:
+        found.examples.append(example)
 
 
 def was_decided(step: Step) -> str:

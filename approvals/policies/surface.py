@@ -153,14 +153,37 @@ def _cedar_type(kind: str) -> Json:
     return {"type": names[kind]}
 
 
+KINDS: dict[str, tuple[type, str]] = {
+    "String": (str, "no text"),
+    "Long": (int, "no whole number"),
+    "Bool": (bool, "neither true nor false"),
+    "Set": (list, "no list"),
+}
+"""What the value of an argument is, by its type here, and what to say of one that is not."""
+
+
 def given(tool: Json, arguments: Json) -> Json:
-    """The arguments of a call as its rules read them; what is null is absent."""
+    """The arguments of a call as its rules read them; what is null is absent. Raises `ValueError` for what they cannot
+    read, in words that name the argument and not its value."""
     found: Json = {}
     for attribute, one in tool["input"].items():
         value = arguments.get(one["argument"])
         if value is not None:
-            found[attribute] = minor(value) if one["type"] == HUNDREDTHS else value
+            found[attribute] = _read(one, value)
     return found
+
+
+def _read(one: Json, value: Any) -> Any:
+    if one["type"] == HUNDREDTHS:
+        try:
+            return minor(value)
+        except (ArithmeticError, TypeError) as error:
+            what = "too large" if isinstance(error, OverflowError) else "no number"
+            raise ValueError(f"{one['argument']} is {what}") from error
+    kind, what = KINDS[one["type"].partition(":")[0]]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{one['argument']} is {what}")
+    return value
 
 
 def minor(value: Any) -> int:

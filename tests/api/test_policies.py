@@ -42,7 +42,11 @@ def test_what_is_published_is_read_compared_and_tried(governor: Caller, viewer: 
         1,
         [{"was": "allow", "would": "deny", "times": 1}],
     )
-    assert report["examples"][0]["rules"] == ["forbid-over-1000"]
+    assert (report["examples"][0]["rules"], report["unjudged"]) == (["forbid-over-1000"], [])
+    StepPayload.objects.filter(run_id=run.pk).update(input={"arguments": {"order": "1", "amount": "much"}})
+    (unjudged,) = governor.get("/policies/1/report?days=1")["unjudged"]
+    assert (unjudged["name"], unjudged["why"], unjudged["times"]) == ("test.refund", "amount is no number", 1)
+    assert unjudged["examples"][0]["run"] == str(run.pk)
     assert governor.post("/policies/1/trial", {"reason": "For a week."})["state"] == "log_only"
     loaded.forget()
     PolicyGate().ask(questions.action(run))

@@ -13,6 +13,7 @@ from approvals.policies import cases, comparing, loaded, previewing, publishing,
 from approvals.policies.engine import PolicyEngine
 from approvals.policies.models import PolicySet
 from approvals.policies.previewing import Preview
+from approvals.policies.unjudged import Example
 
 DAYS = 7
 
@@ -137,12 +138,18 @@ class Command(NounCommand):
             rows = [[would, name, rule, str(n)] for (would, name, rule), n in found.rules.most_common()]
             self.say("")
             self.table(["WOULD", "ACTION", "RULE", "TIMES"], rows, empty="")
+        self._show_unjudged(found)
         for (was, would), n in found.changed.most_common():
-            self.say("", f"{n} that were {PAST[was]} would be {PAST[would]}, such as:")
-            for one in [one for one in found.examples if (one.was, one.decision.stance.name.lower()) == (was, would)][
-                :3
-            ]:
-                self.say(f"  {one.run_id} step {one.seq} · {one.agent} · {one.says or one.name}")
+            such = [one for one in found.examples if (one.was, one.decision.stance.name.lower()) == (was, would)][:3]
+            self.say("", f"{n} that were {PAST[was]} would be {PAST[would]}{', such as:' if such else '.'}")
+            for one in such:
+                self.say(f"  {_step(one)} · {one.says or one.name}")
+
+    def _show_unjudged(self, found: Preview) -> None:
+        if found.unjudged:
+            rows = [[str(one.times), one.name, one.why, _step(one.examples[0])] for one in found.unjudged]
+            self.say("", f"{_count(found.unjudged_times, 'action')} could not be judged, so they would be denied:")
+            self.table(["TIMES", "ACTION", "WHY", "SUCH AS"], rows, empty="")
 
 
 PAST = {"allow": "allowed", "hold": "held", "deny": "denied"}
@@ -157,6 +164,10 @@ def _engine(policy_set: PolicySet) -> PolicyEngine:
     if found.engine is None:
         raise errors.Conflict(f"Policies {policy_set.number} cannot be loaded: {found.problem}")
     return found.engine
+
+
+def _step(one: Example) -> str:
+    return f"{one.run_id} step {one.seq} · {one.agent}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.core.management import call_command
 from django.test import Client
 from uuid_utils.compat import uuid7
 
@@ -79,6 +80,28 @@ def test_what_it_would_have_done_stands_before_the_form_that_enforces_it(inside:
     assert re.search(r"Refund 1000\.01\. desk allowed denied forbid-over-1000: Nobody pays back more", text)
     assert "+ when { context.input.amount_minor > 100000 };" in text
     assert text.index("What they would have done") < text.index("Enforce them")
+
+
+def test_what_could_not_be_judged_is_told_by_reason_with_a_few_to_look_at(
+    inside: Client, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seq in range(1, 8):
+        factories.step(run, seq=seq, name="test.refund", writes=True, tier=3, says="Refund.")
+        given = {"arguments": {"order": "1", "amount": f"much {seq}"}}
+        StepPayload.objects.create(run_id=run.pk, seq=seq, input=given)
+    path = f"/policies/{publish().number}/enforcement/"
+    text = _text(inside.get(path))
+    assert re.search(r"What they could not judge 7 of 7 actions; denied each time", text)
+    such = "desk, step 1 · desk, step 2 · desk, step 3"
+    assert re.search(rf"test\.refund amount is no number {such} 7", text)
+    assert text.count("amount is no number") == 1
+    assert f"/runs/{run.pk}/?step=3" in inside.get(path).content.decode()
+    assert "allowed → denied 7" in text
+    call_command("policy", "preview", "1", "--days", "1")
+    said = capsys.readouterr().out
+    assert "7 actions could not be judged, so they would be denied:" in said
+    assert re.search(rf"7 +test.refund +amount is no number +{run.pk} step 1 · desk\n", said)
+    assert "7 that were allowed would be denied.\n" in said
 
 
 def test_enforcing_takes_a_reason_and_a_second_factor_and_two_presses_are_one(inside: Client, gaia: User) -> None:

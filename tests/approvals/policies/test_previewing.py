@@ -9,7 +9,8 @@ from agents.contracts import Stance, Verdict
 from agents.models import Run, Step, StepPayload, Team, User
 from approvals import asking
 from approvals.models import PolicyDifference
-from approvals.policies import previewing, trying
+from approvals.policies import previewing, trying, unjudged
+from approvals.policies.unjudged import Unjudged
 from tests import factories
 from tests.approvals import questions
 from tests.approvals.outside import elsewhere
@@ -51,16 +52,36 @@ def test_where_a_version_differed_is_forgotten_after_a_month_the_oldest_first(ru
     assert list(PolicyDifference.objects.order_by("seq").values_list("seq", flat=True)) == [2, 3]
 
 
-def test_what_a_version_cannot_judge_any_more_is_denied_in_the_report_and_raises_no_alarm(
+def test_what_a_version_cannot_judge_any_more_is_told_once_by_reason_and_raises_no_alarm(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _did(run, "test.refund", {"order": "1", "amount": "much"})
+    for number in range(5):
+        _did(run, "test.refund", {"order": "1", "amount": "much" * (number + 1)})
+    _did(run, "test.refund", {"order": "1", "amount": "1e99"})
+    _did(run, "test.refund", {"order": "1"})
+    _did(run, "test.refund", {"order": ["1"], "amount": "3.00"})
+    _did(run, "test.refund", {"order": "1", "amount": "1000.01"})
     found = previewing.preview(rulebook.engine(), days=1)
-    assert (found.stances, len(found.examples)) == ({"deny": 1}, 1)
-    assert "could not judge" in found.examples[0].decision.reason
+    assert found.stances == {"deny": 9}
+    assert [(one.name, one.why, one.times, [such.seq for such in one.examples]) for one in found.unjudged] == [
+        ("test.refund", "amount is no number", 5, [1, 2, 3]),
+        ("test.refund", "amount is too large", 1, [6]),
+        ("test.refund", "amount is missing", 1, [7]),
+        ("test.refund", "order is no text", 1, [8]),
+    ]
+    assert [one.seq for one in found.examples] == [9], "what a rule denies is told for itself"
+    assert found.rules[("deny", "test.refund", "could not be judged")] == found.unjudged_times == 8
     assert "policy alarm" not in caplog.text
     assert rulebook.judge(arguments={"order": "1", "amount": "much"}).errors
     assert "policy alarm" in caplog.text, "what really happens raises one"
+
+
+def test_of_very_many_reasons_those_after_the_first_are_counted_together() -> None:
+    groups: dict[tuple[str, str], Unjudged] = {}
+    for number in range(unjudged.MOST + 5):
+        unjudged.place(groups, "test.refund", f"reason {number}").times += 1
+    assert len(groups) == unjudged.MOST + 1
+    assert groups["", unjudged.OTHER].times == 5
 
 
 def test_older_runs_are_left_out(run: Run) -> None:
