@@ -17,6 +17,7 @@ from django_htmx.http import trigger_client_event
 from agents import errors
 from agents.models import Agent, Run
 from agents.pages import PersonRequest, reason_and_request_id
+from agents.registry import parameters
 from agents.runs import overridden, overriding
 
 LASTS = {
@@ -78,9 +79,17 @@ def _overrides(request: PersonRequest, subject: Run | Agent) -> HttpResponse:
         value=posted.get("value", ""),
         by=request.actor,
         expires_at=None if lasts == TO_THE_END else timezone.now() + LASTS[lasts][1],
+        over=_over(posted.get("over", ""), posted.get("parameter", "")),
         **reason_and_request_id(posted),
     )
     return _done(request, subject, f"Changed from the next step on: {overriding.change(made)}.")
+
+
+def _over(said: str, parameter: str) -> str | None:
+    """The override that the form showed for this parameter. Without script another one may have been chosen since, of
+    which it showed nothing."""
+    path, colon, shown = said.rpartition(":")
+    return shown if colon and path == parameter else None
 
 
 def _revert(request: PersonRequest, subject: Run | Agent) -> HttpResponse:
@@ -101,15 +110,22 @@ def _done(request: PersonRequest, subject: Run | Agent, said: str) -> HttpRespon
     return trigger_client_event(answer, "toast", {"hue": "ok", "text": said})
 
 
-def _form(subject: Run | Agent, chosen: str) -> dict[str, Any]:
+def _form(subject: Run | Agent, path: str) -> dict[str, Any]:
     offered = list(overriding.on_offer(subject))
+    standing = {one.parameter: one for one in overriding.in_force(subject)}
+    now = {path: parameters.shown(path, one.value) for path, one in standing.items()}
     is_run = isinstance(subject, Run)
+    chosen = next((one for one in offered if one.path == path), offered[0])
+    over = standing.get(chosen.path)
     return {
         "subject": subject,
         "is_run": is_run,
         "home": overridden.home(subject),
-        "parameters": offered,
-        "chosen": next((one for one in offered if one.path == chosen), offered[0]),
+        "parameters": [(one.path, now.get(one.path, one.words)) for one in offered],
+        "chosen": chosen,
+        "now": now.get(chosen.path),
+        "standing": over,
+        "over": over.pk if over and (over.run_id is not None) == is_run else "",
         "lasts": [(key, words) for key, (words, _) in LASTS.items() if not is_run or key != "7d"],
         "usual": USUAL,
         "to_the_end": TO_THE_END if is_run else "",

@@ -37,9 +37,11 @@ def override(
     request_id: UUID,
     expires_at: datetime | None,
     evidence: Json | None = None,
+    over: str | None = None,
 ) -> Override:
     """Change a parameter from the next step on. `expires_at` None is until the run ends, which an agent's runs do not.
-    `evidence` is what speaks for it, for the audit log.
+    `evidence` is what speaks for it, for the audit log. `over` is the id of the override that it is to replace, "" for
+    none: where another stands by then, nothing is changed. None replaces whatever stands.
 
     Making things stricter takes STEER. Allowing money that the release does not is for those who answer for money
     (SPEND); showing fewer acts to people than the release promises is for those who publish releases (PUBLISH).
@@ -55,7 +57,7 @@ def override(
     if not reason.strip():
         raise errors.Invalid(f"Say why you change {parameter}; the next person will ask.", field="reason")
     fields = {"by": by, "reason": reason.strip(), "expires_at": expires_at}
-    return _make(subject, parameter, fit, request_id=request_id, evidence=evidence, **fields)
+    return _make(subject, parameter, fit, request_id=request_id, evidence=evidence, over=over, **fields)
 
 
 def may(subject: Run | Agent, *, by: User) -> bool:
@@ -66,7 +68,14 @@ def may(subject: Run | Agent, *, by: User) -> bool:
 
 @transaction.atomic
 def _make(
-    subject: Run | Agent, parameter: str, value: Any, *, request_id: UUID, evidence: Json | None, **fields: Any
+    subject: Run | Agent,
+    parameter: str,
+    value: Any,
+    *,
+    request_id: UUID,
+    evidence: Json | None,
+    over: str | None,
+    **fields: Any,
 ) -> Override:
     _lock(subject)
     if found := Override.objects.filter(request_id=request_id).first():  # under the lock: its twin may be on the way
@@ -77,8 +86,10 @@ def _make(
     if isinstance(subject, Run) and subject.is_ended:
         raise errors.Conflict(f"This run is {subject.get_state_display().lower()}; nothing of it can be changed.")
     before = parameters.value(_release(subject).bundle, parameter)
-    if former := _of(subject).filter(parameter=parameter, ended_at=None).select_for_update().first():
-        is_over = former.expires_at is not None and former.expires_at <= timezone.now()
+    former = _of(subject).filter(parameter=parameter, ended_at=None).select_for_update().first()
+    is_over = former is not None and former.expires_at is not None and former.expires_at <= timezone.now()
+    _check_seen(parameter, None if is_over else former, over)
+    if former:
         before = before if is_over else former.value
         _end(former, by=None if is_over else fields["by"], because=EXPIRED if is_over else "Another took its place.")
     if before == value:
@@ -215,6 +226,17 @@ def _refuse(verb: str, subject: Run | Agent, needed: Permission, *, by: User, wh
     who = f"that takes the role {ROLES[needed]} in {subject.team}"
     why = f"You may not change {what} of {subject}{BEYOND[needed]}; {who}."
     audit.refuse(verb, about=subject, by=by, because=why, request_id=request_id)
+
+
+def _check_seen(parameter: str, standing: Override | None, over: str | None) -> None:
+    """What somebody else changed a moment ago is not undone by whoever has not seen it."""
+    if over is None or over == (str(standing.pk) if standing else ""):
+        return
+    if standing is None:
+        raise errors.Conflict(f"{parameter} has gone back to what the release says meanwhile. Look again.")
+    by = standing.by.username if standing.by else "cockpit"
+    shown = parameters.shown(parameter, standing.value)
+    raise errors.Conflict(f"{by} has changed {parameter} to {shown} meanwhile: “{standing.reason}” Look again.")
 
 
 def _check_end(subject: Run | Agent, expires_at: datetime | None) -> None:

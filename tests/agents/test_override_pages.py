@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from uuid_utils.compat import uuid7
 
-from agents.models import Override, Run, User
+from agents.models import Override, Role, Run, User
 from tests import factories
 from tests.agents.test_run_pages import signed_in, text
 
@@ -41,6 +41,48 @@ def test_a_parameter_is_changed_shown_and_taken_back(client: Client, path: str) 
     client.post(f"{path}overrides/reversion/", {"parameter": "limits.steps"})
     assert "<ins>5</ins>" not in text(client, path)
     assert Override.objects.get().ended_by is not None
+
+
+def form_of(client: Client, path: str) -> tuple[str, str]:
+    """The form for a number of steps, and what it says that it would replace."""
+    form = text(client, f"{path}overrides/?parameter=limits.steps")
+    return form, form.partition('name="over" value="')[2].partition('"')[0]
+
+
+def test_the_form_says_what_holds_now_and_who_made_it_so(client: Client, path: str) -> None:
+    assert form_of(client, path)[1] == "limits.steps:"
+    change(client, path)
+    form, over = form_of(client, path)
+    assert "limits.steps · now 5<" in form
+    assert "By the release it is 20. Now it is 5, by olga until" in form
+    assert "“it goes in circles” Yours takes its place." in form
+    assert over == f"limits.steps:{Override.objects.get().pk}"
+
+
+def test_of_two_people_who_change_it_at_once_the_second_is_told_and_changes_nothing(client: Client, path: str) -> None:
+    ada = signed_in(factories.person("ada", Role.ADMIN))
+    _, seen = form_of(ada, path)
+    change(client, path, over=seen)
+    change(client, path, parameter="limits.tokens", value="900", over=seen)  # chosen without script: nothing was shown
+    theirs = {"parameter": "limits.steps", "value": "9", "reason": "nine will do", "over": seen}
+    answer = ada.post(f"{path}overrides/", theirs)
+    assert answer.status_code == 409
+    assert "olga has changed limits.steps to 5 meanwhile: “it goes in circles” Look again." in answer.content.decode()
+    change(ada, path, **theirs | {"over": form_of(ada, path)[1]})
+    assert list(Override.objects.filter(parameter="limits.steps", ended_at=None).values_list("value", flat=True)) == [9]
+    _, stale = form_of(client, path)
+    ada.post(f"{path}overrides/reversion/", {"parameter": "limits.steps"})
+    again = client.post(f"{path}overrides/", theirs | {"over": stale})
+    assert "has gone back to what the release says meanwhile" in again.content.decode()
+
+
+def test_the_form_of_a_run_tells_what_holds_for_its_agent_and_does_not_replace_it(client: Client, run: Run) -> None:
+    change(client, f"/agents/{run.agent.slug}/")
+    form, over = form_of(client, f"/runs/{run.pk}/")
+    assert "Now it is 5, for every run of its agent, by olga" in form
+    assert "takes its place" not in form
+    change(client, f"/runs/{run.pk}/", value="4", over=over)
+    assert Override.objects.filter(ended_at=None).count() == 2
 
 
 def test_the_value_is_asked_for_as_the_parameter_is(client: Client, path: str) -> None:
