@@ -80,6 +80,7 @@ def _waiting(found: dict[str, tuple[int, datetime]]) -> dict[str, Any]:
 
     return {
         "on_people": number(evidence.PEOPLE),
+        "on_decision": number({Run.Waits.DECISION}),
         "on_capacity": capacity,
         "room_since": room_since,
         "on_time": number(evidence.TIME),

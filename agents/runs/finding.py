@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from agents import errors
 from agents.models import Agent, Run, Step, User
-from agents.runs import overridden
+from agents.runs import fleet, overridden
 from agents.runs.shapes import earliest_id
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -27,7 +27,7 @@ SIMULATED = [{"provider": "simulated"}]
 VIEWS: dict[str, tuple[str, str]] = {
     "all": ("All", ""),
     "running": ("Running", "state:running,queued"),
-    "waiting": ("Waiting on people", "state:waiting"),
+    "waiting": ("Waiting on people", "waits:people"),
     "paused": ("Paused", "state:paused"),
     "failed": ("Failures", "state:failed"),
     "hour": ("Last hour", "since:1h"),
@@ -76,6 +76,16 @@ def _state(value: str) -> Q:
     return Q(state__in=states)
 
 
+def _waits(value: str) -> Q:
+    wanted = value.lower().split(",")
+    known = [kind for kind in Run.Waits.values if kind]
+    if unknown := [kind for kind in wanted if kind not in (*known, "people")]:
+        said = ", ".join(["people", *known])
+        raise errors.Invalid(f"“{unknown[0]}” is nothing that runs wait for; they wait for {said}.", field="q")
+    kinds = {*wanted, *(fleet.PEOPLE if "people" in wanted else ())}
+    return Q(state=Run.State.WAITING, waits__in=kinds)
+
+
 def _cost(value: str) -> Q:
     found = re.fullmatch(r"([<>]?)\$?(\d{1,9}(?:\.\d{1,9})?)", value)
     if not found:
@@ -104,6 +114,7 @@ def _by(value: str) -> Q:
 
 FILTERS: dict[str, Callable[[str], Q]] = {
     "state": _state,
+    "waits": _waits,
     "agent": lambda value: Q(agent__slug__in=value.split(",")),
     "cost": _cost,
     "since": _since,
@@ -113,6 +124,7 @@ FILTERS: dict[str, Callable[[str], Q]] = {
 }
 EXAMPLES = {
     "state": "state:failed",
+    "waits": "waits:people",
     "agent": "agent:refunds",
     "cost": "cost:>0.50",
     "since": "since:1h",

@@ -99,7 +99,7 @@ def difference(was: str, program: str, content: str) -> tuple[list[str], str]:
         changed = list(_lines(name, kept.files.get(name, ""), now_files.get(name, "")))
         added, removed = (sum(line[0] == sign for line in changed[2:]) for sign in "+-")
         if changed:
-            told.append(f"{name}: {added} lines added, {removed} removed.")
+            told.append(f"{name}: {added} line{'' if added == 1 else 's'} added, {removed} removed.")
             lines += changed
     return told or [f"{program} is the same text in other files."], "\n".join(lines[:LINES])
 

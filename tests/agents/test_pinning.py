@@ -112,7 +112,7 @@ def test_a_worker_with_another_program_asks_and_shows_what_is_different(sites: S
     sites.drive(begun, "two")
     assert (begun.state, begun.waits, begun.waiting_for) == ("waiting", "decision", "a decision: its program changed")
     question = begun.question
-    assert question["difference"] == [f"{sites.module}.py: 1 lines added, 1 removed."]
+    assert question["difference"] == [f"{sites.module}.py: 1 line added, 1 removed."]
     assert '-        return [Finish(result="one")]' in question["lines"]
     assert '+        return [Finish(result="two")]' in question["lines"]
     entry = AuditEntry.objects.get(verb="run.program_changed")

@@ -14,7 +14,7 @@ QUESTION = {
     "kind": "program_changed",
     "was": "a",
     "is": "b",
-    "difference": ["triage.py: 1 lines added, 2 removed."],
+    "difference": ["triage.py: 1 line added, 2 removed."],
     "lines": "-old <words>",
     "at": "2026-11-21T09:30:00+00:00",
 }
@@ -33,11 +33,11 @@ def test_the_page_shows_the_difference_and_takes_the_decision(asked: Run, olga: 
     client, path = signed_in(olga), f"/runs/{asked.pk}/"
     page = text(client, path)
     assert "Waiting for a decision: its program changed" in page
-    assert "triage.py: 1 lines added, 2 removed." in page
+    assert "triage.py: 1 line added, 2 removed." in page
     assert "-old &lt;words&gt;" in page
-    assert "Continue on the old one…" in page
+    assert f"Continue on release {asked.release.version}…" in page
     assert "Move to release" not in page
-    assert "Continue on the old one…" not in text(signed_in(rhea), path)
+    assert f"Continue on release {asked.release.version}…" not in text(signed_in(rhea), path)
     assert "a decision: its program changed" in text(client, "/runs/?q=state:waiting")
     answer = client.post(f"{path}pin/", {"to": "old", "reason": "only words", "request_id": str(uuid7())})
     assert answer.status_code == 302

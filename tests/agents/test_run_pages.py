@@ -91,11 +91,12 @@ def test_a_query_finds_what_it_says(several: None, olga: User, query: str, expec
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("stat:failed", "“stat:” filters nothing here. Runs are found by state, agent, cost"),
+        ("stat:failed", "“stat:” filters nothing here. Runs are found by state, waits, agent, cost"),
         ("state:broken", "“broken” is no state; runs are queued, running"),
         ("state:", "“state:” needs a value, such as state:failed."),
         ("cost:>much", "“>much” is not an amount; write cost:>0.50"),
         ("since:yesterday", "“yesterday” is no stretch of time; write since:30m"),
+        ("waits:godot", "“godot” is nothing that runs wait for; they wait for people, approval, doubt, decision"),
         ("queue:fast", "“fast” is no queue; there are model, tool, control, bulk."),
         ("agent:nobody", "There is no agent “nobody” that you may see."),
     ],
@@ -108,6 +109,14 @@ def test_a_query_that_cannot_be_read_says_what_would_be_right(
     page = text(client, f"/runs/?q={query.replace('>', '%3E')}")
     assert sentence.split(" ")[0].replace(">", "&gt;") in page
     assert "The query above cannot be read." in page
+
+
+def test_whoever_waits_for_people_is_told_from_whoever_waits_for_room(agent: Agent, olga: User) -> None:
+    for waits in ("approval", "decision", "capacity", "retry"):
+        run = factories.run(agent, objective=waits)
+        Run.objects.filter(pk=run.pk).update(state="waiting", waits=waits)
+    assert found(olga, finding.VIEWS["waiting"][1]) == {"approval", "decision"}
+    assert found(olga, "waits:capacity,decision") == {"capacity", "decision"}
 
 
 def test_every_saved_view_can_be_read(several: None, olga: User) -> None:

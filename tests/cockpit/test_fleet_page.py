@@ -87,7 +87,7 @@ def test_waiting_for_people_for_room_and_for_time_are_three_things(client: Clien
         Run.objects.filter(pk=waiting.pk).update(state=Run.State.WAITING, waits=waits)
     page = text(client)
     assert ">2</b>" in page.partition("Waiting</span>")[2][:60]
-    assert "1 waits for capacity, the oldest since" in page
+    assert '?q=waits:decision">1 waits for an operator to say how to go on</a>, 1 waits for capacity, the' in page
     assert "2 for time to pass, 1 for runs they delegated" in page
 
 
