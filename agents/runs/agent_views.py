@@ -107,6 +107,7 @@ def _page(request: PersonRequest, found: Agent) -> dict[str, Any]:
     runs = finding.listed(request.actor).defer("input", "result", "release__bundle").filter(agent=found)
     return {
         **rows(request.actor, [found])[0],
+        "on_people": _on_people(request.actor, found),
         "releases": _releases(found),
         "tools": granted(found),
         "runs": runs.order_by("-id")[:RUNS],
@@ -122,11 +123,18 @@ def _page(request: PersonRequest, found: Agent) -> dict[str, Any]:
     }
 
 
+def _on_people(user: User, found: Agent) -> int:
+    """Of its waiting runs those that only a person can let go on."""
+    waiting = fleet.waiting(user, agents=[found.pk])
+    return sum(number for waits, (number, _) in waiting.items() if waits in fleet.PEOPLE)
+
+
 def _limits(found: Agent) -> list[tuple[str, str]]:
     """Where its runs end by themselves, in words."""
     given = found.release.bundle.get("limits", {}) if found.release else {}
     told = {"steps": "{} steps", "tokens": "{} tokens", "cost_usd": "${}", "wall_s": "{} s"}
-    words = [told.get(name, f"{name} {{}}").format(value) for name, value in given.items()]
+    plain = {name: f"{value:g}" if isinstance(value, float) else value for name, value in given.items()}
+    words = [told.get(name, f"{name} {{}}").format(value) for name, value in plain.items()]
     return [("A run ends at", ", ".join(words))] if words else []
 
 

@@ -52,6 +52,18 @@ def test_the_page_of_an_agent_shows_what_it_is_and_may_do(client: Client, agent:
     assert f'action="/agents/{agent.slug}/freeze/"' in page
 
 
+def test_runs_that_wait_for_the_next_try_are_not_said_to_wait_on_people(client: Client, agent: Agent) -> None:
+    def wait(waits: Run.Waits) -> str:
+        run = factories.run(agent)
+        Run.objects.filter(pk=run.pk).update(state="waiting", waits=waits, waiting_for=waits.label)
+        return text(client, f"/agents/{agent.slug}/")
+
+    page = wait(Run.Waits.RETRY)
+    assert "none of them on people" in page
+    assert '<span class="muted small">for the next try</span>' in page
+    assert '<span class="state wait">1 on people</span>' in wait(Run.Waits.DOUBT)
+
+
 def test_a_frozen_agent_says_who_when_why_and_what_drains(client: Client, agent: Agent, olga: User) -> None:
     interventions.freeze(agent, by=olga, reason="odd refunds", request_id=uuid4())
     page = text(client, f"/agents/{agent.slug}/")
