@@ -24,7 +24,7 @@ def test_a_log_that_nobody_touched_is_said_to_be_so(sealed, olga):
     first = AuditEntry.objects.order_by("id").first()
     assert f"{entries} entries under {seals} seals; the first of {first.at:%Y-%m-%dT%H:%M:%S.%fZ}" in verdict.told
     assert f"{seals} seals kept outside were compared" in verdict.told
-    assert "1 entries wait for a seal" in verdict.told
+    assert "1 entry waits for a seal" in verdict.told
     assert verdict.told.endswith("Everything is as it was sealed.\n")
 
 

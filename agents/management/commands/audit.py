@@ -129,7 +129,8 @@ def _named(keys: set[bytes]) -> str:
 def _waiting(report: Report) -> str:
     if not report.unsealed:
         return "No entry waits for a seal."
-    waiting = f"{report.unsealed:,} entries wait for a seal, the oldest of {report.oldest_unsealed}"
+    number = "1 entry waits" if report.unsealed == 1 else f"{report.unsealed:,} entries wait"
+    waiting = f"{number} for a seal, the oldest of {report.oldest_unsealed}"
     try:
         age = (timezone.now() - datetime.fromisoformat(report.oldest_unsealed)).total_seconds()
     except (ValueError, OverflowError):
