@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 from agents import errors, signals
 from agents.contracts import Action, Answer, Stance
 from agents.models import Run, Step
+from agents.people.assurance import Assurance, Door, fresh_for
 from agents.runs import gates
 from approvals import claiming, delegating, integrity
 from approvals.bulk import jobs
@@ -27,7 +28,7 @@ from approvals.policies import loaded, publishing
 from approvals.run_grants import grants
 from tests import factories
 from tests.approvals import questions
-from tests.approvals.threads import HANDS, MUCH, OTHERS, SEQS, Thread, agrees, person
+from tests.approvals.threads import FACTORS, HANDS, MUCH, OTHERS, SEQS, Thread, agrees, person
 
 
 class Story:
@@ -42,6 +43,8 @@ class Story:
         self.last: tuple[Approval, dict[str, Any], Decision] | None = None
         self.grants: dict[str, bool] = {}  # by id: whether it counts
         self.job: BulkDecision | None = None
+        self.inside: set[str] = set()  # in the browser, with an app
+        self.fresh: set[str] = set()  # who have shown it just now
         self.reached: set[str] = set()
         PolicySet.objects.filter(state="enforced").update(state="retired")
         loaded.forget()
@@ -63,11 +66,19 @@ class Story:
         """How many people the rules want now."""
         return 2 if self.in_force == "careful" and amount == MUCH else 1
 
+    def level_for(self, amount: str) -> int:
+        """How sure the rules want to be now of who they are."""
+        return 2 if self.in_force == "sure" and amount == MUCH else 1
+
+    def takes_one(self, amount: str) -> bool:
+        """Whether any one who may decide is enough."""
+        return self.votes_for(amount) == self.level_for(amount) == 1
+
     def is_covered(self, act: Action, amount: str) -> bool:
         """Whether somebody let this through for the rest of the run, under the rules that hold."""
         for grant in RunGrant.objects.filter(pk__in=[key for key, counts in self.grants.items() if counts]):
             is_same = grant.bound == integrity.bound(act)
-            if is_same and self.votes_for(amount) == 1 and float(grant.records[0]["amount"]) >= float(amount):
+            if is_same and self.takes_one(amount) and float(grant.records[0]["amount"]) >= float(amount):
                 return True
         return False
 
@@ -122,7 +133,7 @@ class Story:
             assert not may
             return
         assert may
-        self.reached.add("grant" if grants.FACT in act.facts else f"{thread.votes} votes")
+        self.reached.add("grant" if grants.FACT in act.facts else f"L{thread.level}, {thread.votes} votes")
         if ends != "died":
             signals.act_performed.send(Run, run_id=self.run.pk, seq=seq, state=ends)
         if ends in ("done", "failed"):
@@ -134,8 +145,9 @@ class Story:
         if self.is_denied(amount):
             return False
         if noted := act.facts.get(grants.FACT):
-            return self.grants[noted["id"]] and noted["digest"] == digest and self.votes_for(amount) == 1
-        return digest == thread.allowed and thread.votes >= self.votes_for(amount)
+            return self.grants[noted["id"]] and noted["digest"] == digest and self.takes_one(amount)
+        is_enough = thread.votes >= self.votes_for(amount) and thread.level >= self.level_for(amount)
+        return digest == thread.allowed and is_enough
 
     def nobody_needs_an_answer(self, seq: int) -> None:
         signals.step_closed.send(Run, run_id=self.run.pk, seq=seq, reason="The run was cancelled.")
@@ -154,7 +166,7 @@ class Story:
         given["for_run"] = for_run and answer in ("approve", "edit")
         fits = self.may_vote(now, who) and answer in now.answers and self.has_seen(thread, answer, seen)
         fits = fits and (answer != "edit" or self.may_be_edited(now, amount))
-        fits = fits and not (given["for_run"] and now.votes_needed > 1)
+        fits = fits and not (given["for_run"] and (now.votes_needed > 1 or now.level > 1))
         if not fits:
             with pytest.raises(errors.DomainError if who in HANDS else errors.Forbidden):
                 questions.settle(now, **given)
@@ -167,15 +179,38 @@ class Story:
 
     def may_vote(self, now: Approval, who: str) -> bool:
         """Whether this person can answer this question at all."""
-        by, thread = self.people[who], self.threads[now.seq]
-        has_voted = now.votes_needed > 1 and HANDS.get(who) in thread.voters
-        return who in HANDS and now.is_open and now.held_by in (None, by) and not has_voted
+        is_sure = now.level == 1 or who in self.fresh
+        return is_sure and now.held_by in (None, self.people[who]) and self.may_hold(now, who)
+
+    def may_hold(self, now: Approval, who: str) -> bool:
+        """Whether it could be theirs to answer, once they have shown what it takes."""
+        return now.is_open and not self.is_barred(now, who)
+
+    def is_barred(self, now: Approval, who: str) -> bool:
+        """Whether these are the wrong hands, have voted, or do not sit where they can show a second factor."""
+        has_voted = now.is_open and now.votes_needed > 1 and HANDS.get(who) in self.threads[now.seq].voters
+        return who not in HANDS or has_voted or (now.level > 1 and who not in self.inside)
+
+    def they_show_a_factor(self, who: str) -> None:
+        """They come in, through a door of theirs, and show it where they have one."""
+        door, shown = Door.TOKEN if who == "rheas token" else Door.BROWSER, who in FACTORS
+        self.people[who].assurance = Assurance(door, timezone.now() if shown else None)
+        if shown:
+            self.inside.add(who)
+            self.fresh.add(who)
+
+    def that_was_long_ago(self) -> None:
+        """They are still there, and what they have shown counts no longer."""
+        for who in self.fresh:
+            self.people[who].assurance = Assurance(Door.BROWSER, timezone.now() - fresh_for())
+        self.fresh.clear()
 
     def has_seen(self, thread: Thread, answer: str, seen: str) -> bool:
         return seen == thread.ballot or (not seen and (thread.round == 1 or answer != "approve"))
 
     def may_be_edited(self, now: Approval, amount: str) -> bool:
-        return not self.is_denied(amount) and self.votes_for(amount) <= now.votes_needed
+        is_asked = self.votes_for(amount) <= now.votes_needed and self.level_for(amount) <= now.level
+        return is_asked and not self.is_denied(amount)
 
     def the_same_request_comes_again(self) -> None:
         if self.last is not None:
@@ -188,11 +223,10 @@ class Story:
             return
         by = self.people[who]
         is_free = now.held_by in (None, by) or bool(reason)
-        has_voted = now.is_open and now.votes_needed > 1 and HANDS.get(who) in self.threads[seq].voters
-        if who in HANDS and now.is_open and is_free and not has_voted:
+        if is_free and self.may_hold(now, who):
             assert claiming.claim(now, by=by, reason=reason).held_by == by
             return
-        with pytest.raises(errors.Conflict if who in HANDS and not has_voted else errors.Forbidden):
+        with pytest.raises(errors.Forbidden if self.is_barred(now, who) else errors.Conflict):
             claiming.claim(now, by=by, reason=reason)
 
     def it_is_handed_over(self, seq: int, who: str, to: str) -> None:
@@ -200,7 +234,8 @@ class Story:
         if now is None:
             return
         by, other = self.people[who], self.people[to]
-        fits = self.may_vote(now, who) and to in HANDS and to != "rheas token" and other != by
+        fits = self.may_hold(now, who) and now.held_by in (None, by) and to in HANDS and to != "rheas token"
+        fits = fits and other != by and (now.level == 1 or to in FACTORS)
         if fits and not (now.votes_needed > 1 and HANDS[to] in self.threads[seq].voters):
             delegating.delegate(now, to=other, note="You know them.", by=by, request_id=uuid7())
             assert Approval.objects.get(pk=now.pk).held_by == other
@@ -257,7 +292,9 @@ class Story:
 
     def expected(self, who: str, asked: Iterable[Approval]) -> dict[Approval, bool]:
         """Of each question whether a job of this person can decide it now."""
-        return {one: self.may_vote(one, who) and one.kind == "act" and one.votes_needed == 1 for one in asked}
+        return {
+            one: self.may_vote(one, who) and one.kind == "act" and one.votes_needed == one.level == 1 for one in asked
+        }
 
     def were_decided(self, who: str, expected: dict[Approval, bool]) -> None:
         assert self.job

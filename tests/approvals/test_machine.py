@@ -1,8 +1,10 @@
 """Every order of asking, claiming, handing over, voting, editing, deciding many, letting through for the run, revoking,
-changing the rules, doubting, lapsing, withdrawing, dispatching and dying that hypothesis can think of.
+changing the rules, showing a second factor, doubting, lapsing, withdrawing, dispatching and dying that hypothesis can
+think of.
 
 The invariant: what is let through has, at that moment, a decision for exactly this act by as many as the rules want of
-those who may decide it, or a grant for the rest of its run that nobody has revoked.
+those who may decide it, with a second factor shown just now where they want that, or a grant for the rest of its run
+that nobody has revoked.
 """
 
 from itertools import chain
@@ -23,9 +25,9 @@ Event = tuple[str, dict[str, Any]]
 WHO = st.sampled_from(["rhea", "rhea", "teo", "teo", "uma", "rheas token", "olga", "owner", "starter"])
 ANSWERS = st.sampled_from(["approve", "approve", "approve", "absent", "edit", *Decision.Answer.values])
 RARELY = st.sampled_from([False, False, False, True])
-RULES = st.sampled_from(["careful", "strict", "back"])
+RULES = st.sampled_from(["careful", "strict", "sure", "sure", "back"])
 FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "the_driver_plans": {"meanwhile": st.sampled_from(["", "", "", "", "careful", "back"])},
+    "the_driver_plans": {"meanwhile": st.sampled_from(["", "", "", "", "careful", "sure", "back"])},
     "nobody_knows_whether_it_happened": {},
     "the_driver_dispatches": {"answered": RARELY, "ends": st.sampled_from(["done", "failed", "in_doubt", "died"])},
     "nobody_needs_an_answer": {},
@@ -42,6 +44,8 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "answer": st.sampled_from(["approve", "approve", "reject"]),
         "dies": st.booleans(),
     },
+    "they_show_a_factor": {"who": st.sampled_from(["rhea", "teo", "teo", "uma", "rheas token", "olga"])},
+    "that_was_long_ago": {},
     "its_time_is_over": {},
     "other_rules": {"which": RULES},
     "the_same_request_comes_again": {},
@@ -65,12 +69,15 @@ ASK, DOUBT, PRESS, GO = (
     "somebody_presses",
     "the_driver_dispatches",
 )
-MANY, ON, RULE = "many_are_answered", "the_job_goes_on", "other_rules"
+MANY, ON, RULE, SHOW = "many_are_answered", "the_job_goes_on", "other_rules", "they_show_a_factor"
+LONG_AGO = "that_was_long_ago"
 # Chapters that lead somewhere, and between them whatever may come at any time.
 CHAPTERS = [
     (ASK, PRESS, PRESS, GO, GO),
     (RULE, ASK, PRESS, PRESS, GO),
     (ASK, PRESS, RULE, PRESS, GO, RULE, GO),
+    (SHOW, RULE, ASK, PRESS, PRESS, GO),
+    (SHOW, RULE, ASK, "somebody_claims", LONG_AGO, PRESS, SHOW, PRESS, GO),
     (ASK, "somebody_claims", PRESS, GO),
     (ASK, "it_is_handed_over", PRESS, PRESS, GO),
     (ASK, PRESS, "its_time_is_over", GO),
@@ -128,6 +135,15 @@ HANDED = [plans(), ("it_is_handed_over", {"seq": 2, "who": "rhea", "to": "teo"})
 # The rules change between the look and the question, which then asks for too few; what others let through is used up.
 USED = [(RULE, {"which": "careful"}), plans(), by("rhea"), by("teo"), goes(), (RULE, {"which": "back"})]
 USED += [(ASK, {"seq": 2, "amount": MUCH, "meanwhile": "careful"}), by("uma"), goes()]
+# Or it asks anybody, where somebody in the browser is wanted.
+USED += [(RULE, {"which": "back"}), (ASK, {"seq": 3, "amount": MUCH, "meanwhile": "sure"}), by("uma", 3), goes(3)]
+# L2 of those who are not there, have no app, are a token or have shown theirs long ago; many at once, for the run; then
+# shown just now. The next is handed over, to nobody without an app.
+SURE = [(RULE, {"which": "sure"}), plans(), by("teo"), (SHOW, {"who": "uma"}), by("uma"), (SHOW, {"who": "teo"})]
+SURE += [(SHOW, {"who": "rheas token"}), by("rheas token"), (LONG_AGO, {}), by("teo"), goes(), (SHOW, {"who": "rhea"})]
+SURE += [(MANY, {"who": "rhea", "answer": "approve", "dies": False}), by("rhea", for_run=True), goes(), by("rhea")]
+SURE += [goes(), plans(3), (SHOW, {"who": "teo"}), ("it_is_handed_over", {"seq": 3, "who": "teo", "to": "uma"})]
+SURE += [("it_is_handed_over", {"seq": 3, "who": "teo", "to": "rhea"}), by("rhea", 3), goes(3)]
 
 
 @pytest.mark.django_db
@@ -142,6 +158,7 @@ def test_what_is_let_through_was_decided_exactly_so(monkeypatch: pytest.MonkeyPa
     @example([BULK])
     @example([HANDED])
     @example([USED])
+    @example([SURE])
     def holds(told: list[list[Event]]) -> None:
         story = Story(published)
         for name, fields in chain.from_iterable(told):
@@ -153,4 +170,4 @@ def test_what_is_let_through_was_decided_exactly_so(monkeypatch: pytest.MonkeyPa
         holds()
     finally:
         loaded.forget()
-    assert reached >= {"1 votes", "2 votes", "grant", "bulk", "handed over"}
+    assert reached >= {"L1, 1 votes", "L1, 2 votes", "L2, 1 votes", "grant", "bulk", "handed over"}

@@ -10,7 +10,7 @@ from agents.models import Role, User
 from agents.people import accounts
 from approvals import integrity
 from approvals.models import Approval, Decision, PolicySet
-from tests import factories
+from tests import factories, showing
 from tests.approvals.policies import rulebook
 
 SEQS = (2, 3)
@@ -18,6 +18,8 @@ LITTLE, MUCH = "92.00", "184.00"
 HANDS = {"rhea": "rhea", "rheas token": "rhea", "teo": "teo", "uma": "uma"}
 """Who may decide, and whose hands these are: one vote for each pair."""
 OTHERS = ("olga", "owner", "starter")
+FACTORS = ("rhea", "teo")
+"""Who has an authenticator app: uma has none, and a token cannot."""
 PERMIT = '@id("allow-all") permit(principal, action, resource);'
 RULES = {
     "careful": PERMIT
@@ -33,19 +35,26 @@ forbid(principal, action == Cockpit::Action::"test.refund", resource)
 @id("one-looks") @obligation("require_approval") @level("L1")
 forbid(principal, action == Cockpit::Action::"test.refund", resource) unless { context.approval_level >= 1 };
 """,
+    "sure": PERMIT
+    + """
+@id("known-looks") @obligation("require_approval") @level("L2")
+forbid(principal, action == Cockpit::Action::"test.refund", resource)
+    when { context.input.amount_minor > 10000 } unless { context.approval_level >= 2 };
+""",
 }
 CASE: Json = {"name": "A note", "expect": "allow", "tool": "test.note", "arguments": {"text": "hello"}}
 
 
 def rules() -> dict[str, PolicySet]:
-    """Two versions, neither of which holds yet."""
+    """Three versions, none of which holds yet."""
     return {name: rulebook.publish(text, cases=[CASE]) for name, text in RULES.items()}
 
 
 @dataclass
 class Thread:
     """One step. `question` is what is asked now; `ballot`, `round` and `voters` the votes on it; `allowed` the digest
-    that may happen now, by so many `votes`; `noted` what the driver keeps of a grant that covers it."""
+    that may happen now, by so many `votes` on a question of this `level`; `noted` what the driver keeps of a grant that
+    covers it."""
 
     seq: int
     question: Approval | None = None
@@ -54,6 +63,7 @@ class Thread:
     voters: set[str] = field(default_factory=set)
     allowed: str = ""
     votes: int = 0
+    level: int = 1
     noted: Json | None = None
 
     def now(self) -> Approval | None:
@@ -77,7 +87,7 @@ class Thread:
             self.ballot, self.round, self.voters = decision.digest, self.round + 1, set()
         self.voters.add(HANDS[who])
         if len(self.voters) >= self.question.votes_needed:
-            self.allowed, self.votes = self.ballot, len(self.voters)
+            self.allowed, self.votes, self.level = self.ballot, len(self.voters), self.question.level
 
 
 def agrees(row: Approval) -> None:
@@ -91,6 +101,7 @@ def agrees(row: Approval) -> None:
         last = [one for one in given if one.round == given[-1].round]
         assert len({one.digest for one in last}) == 1
         assert len({one.by.owner_id or one.by_id for one in last}) == len(last) == row.votes_needed
+    assert row.level == 1 or {one.by.username for one in given} <= {*FACTORS}
     assert row.executed != Approval.Executed.EXECUTED or row.state in Approval.ALLOWING
 
 
@@ -101,4 +112,8 @@ def person(name: str) -> User:
         made, _ = accounts.create_token("rheas-token", role=Role.REVIEWER, owner=person("rhea"), by=None)
         known = made.user
     role = "operator" if name == "olga" else "reviewer"
-    return known or factories.person(name, role, of=factories.team())
+    if known is None:
+        known = factories.person(name, role, of=factories.team())
+        if name in FACTORS:
+            showing.app_of(known)
+    return known
