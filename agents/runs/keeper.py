@@ -142,6 +142,8 @@ class Keeper:
             log.warning("leases could not be renewed; trying again in %s s", RENEW_SECONDS, exc_info=True)
 
     def _show_life(self, *, driving: int) -> None:
+        if not serving.queues:  # a command that drives a run of its own takes no others: it is no worker
+            return
         sign = {"name": self.name, "kind": "worker", "host": socket.gethostname(), "pid": os.getpid()}
         with hotpath.raw() as conn:
             capacity = {"driving": driving, "slots": serving.slots, "queues": serving.queues}

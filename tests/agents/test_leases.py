@@ -94,7 +94,8 @@ def test_a_run_that_somebody_keeps_locked_does_not_cost_its_neighbours_their_lea
         assert not second.is_set
 
 
-def test_a_keeper_that_is_ended_does_not_sit_its_round_out():
+def test_a_keeper_that_is_ended_does_not_sit_its_round_out(monkeypatch):
+    monkeypatch.setattr(keepers.serving, "queues", "model")
     keepers.close()
     keeper()
     fleets.until(Worker.objects.exists, "its first sign of life")

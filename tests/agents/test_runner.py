@@ -24,7 +24,7 @@ from agents.runs import (
     starting,
     steps,
 )
-from agents.runs.keeper import keeper
+from agents.runs.keeper import RENEW_SECONDS, keeper, serving
 from approvals.decisions import decide
 from approvals.models import Approval
 from finops.models import LedgerEntry
@@ -366,7 +366,13 @@ def test_text_that_postgres_refuses_is_stored_readably(pipeline):
     assert "\N{REPLACEMENT CHARACTER}" in run.result["text"]
 
 
-def test_a_worker_that_stops_hands_its_run_back_at_the_next_checkpoint(pipeline):
+def test_a_process_that_drives_a_run_of_its_own_is_no_worker(pipeline):
+    assert drive(pipeline(("test.slow", {"seconds": RENEW_SECONDS + 0.2}))).state == "completed"
+    assert not Worker.objects.exists()
+
+
+def test_a_worker_that_stops_hands_its_run_back_at_the_next_checkpoint(pipeline, monkeypatch):
+    monkeypatch.setattr(serving, "queues", "model")
     run = pipeline(*[("test.slow", {"seconds": 0.3})] * 3)
     thread = in_background(run)
     until(lambda: run.steps.count() == 1)
