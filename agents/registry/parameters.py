@@ -124,8 +124,13 @@ def combined(changes: Iterable[tuple[str, Any]]) -> Json:
     thresholds the strictest holds, so that whoever makes an agent careful makes each of its runs careful."""
     found: Json = {}
     for path, given in changes:
-        found[path] = max(given, found.get(path, given)) if path.startswith(("tiers.", "thresholds.")) else given
+        found[path] = max(given, found.get(path, given)) if is_strict(path) else given
     return found
+
+
+def is_strict(path: str) -> bool:
+    """Whether of several changes the strictest holds."""
+    return path.startswith(("tiers.", "thresholds."))
 
 
 def applied(bundle: Json, changes: Mapping[str, Any]) -> Json:

@@ -3,14 +3,16 @@
 Apart from the pages that change it, because those of runs and agents show it too.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Exists, OuterRef
 from django.urls import reverse
 from django.utils.html import format_html
 
+from agents.contracts import Json
 from agents.models import Agent, Override, Permission, Run, Step, User
-from agents.registry import parameters
+from agents.registry import parameters, thresholds
 from agents.runs import overriding
 
 OF_RUN = Exists(Override.objects.filter(run=OuterRef("pk"), ended_at=None))
@@ -36,6 +38,24 @@ def rows(subject: Run | Agent) -> list[dict[str, Any]]:
     if isinstance(subject, Run) and subject.is_ended:
         return []
     return [_row(subject, one) for one in overriding.in_force(subject)]
+
+
+def standing(changed: Sequence[Override]) -> dict[str, Override]:
+    """Of what is changed now, by parameter what holds: of tiers and thresholds the strictest."""
+    holds = parameters.combined((one.parameter, one.value) for one in changed)
+    return {one.parameter: one for one in changed if one.value == holds[one.parameter]}
+
+
+def beside(bundle: Json, changed: Sequence[Override], path: str) -> str:
+    """What else holds a value of this parameter, in a sentence; empty where nothing does."""
+    if path == thresholds.ALL:
+        return "A stricter one holds for tools with a threshold of their own too."
+    table, _, tool = path.partition(".")
+    holds = parameters.applied(bundle, parameters.combined((one.parameter, one.value) for one in changed))
+    held = thresholds.held(holds, tool) if table == "thresholds" else None
+    if held and held.is_raised:
+        return f"All tools are held to {held.value:g} for a time; of both the stricter holds."
+    return ""
 
 
 def _row(subject: Run | Agent, one: Override) -> dict[str, Any]:

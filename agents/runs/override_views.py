@@ -112,11 +112,12 @@ def _done(request: PersonRequest, subject: Run | Agent, said: str) -> HttpRespon
 
 def _form(subject: Run | Agent, path: str) -> dict[str, Any]:
     offered = list(overriding.on_offer(subject))
-    standing = {one.parameter: one for one in overriding.in_force(subject)}
+    changed = overriding.in_force(subject)
+    standing = overridden.standing(changed)
     now = {path: parameters.shown(path, one.value) for path, one in standing.items()}
     is_run = isinstance(subject, Run)
     chosen = next((one for one in offered if one.path == path), offered[0])
-    over = standing.get(chosen.path)
+    own = next((one for one in changed if one.parameter == chosen.path and (one.run_id is not None) == is_run), None)
     return {
         "subject": subject,
         "is_run": is_run,
@@ -124,8 +125,11 @@ def _form(subject: Run | Agent, path: str) -> dict[str, Any]:
         "parameters": [(one.path, now.get(one.path, one.words)) for one in offered],
         "chosen": chosen,
         "now": now.get(chosen.path),
-        "standing": over,
-        "over": over.pk if over and (over.run_id is not None) == is_run else "",
+        "standing": standing.get(chosen.path),
+        "own": own,
+        "over": own.pk if own else "",
+        "is_strict": parameters.is_strict(chosen.path),
+        "beside": overridden.beside(subject.release.bundle if subject.release else {}, changed, chosen.path),
         "lasts": [(key, words) for key, (words, _) in LASTS.items() if not is_run or key != "7d"],
         "usual": USUAL,
         "to_the_end": TO_THE_END if is_run else "",

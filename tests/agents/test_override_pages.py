@@ -59,6 +59,28 @@ def test_the_form_says_what_holds_now_and_who_made_it_so(client: Client, path: s
     assert over == f"limits.steps:{Override.objects.get().pk}"
 
 
+def test_the_form_says_which_of_several_thresholds_holds(client: Client, run: Run) -> None:
+    run.release = factories.release(run.agent, tools=["test.note"], thresholds={"confidence": 0.5, "test.note": 0.7})
+    run.save(update_fields=["release"])
+    run.agent.release = run.release
+    run.agent.save(update_fields=["release"])
+    mine, theirs = f"/runs/{run.pk}/", f"/agents/{run.agent.slug}/"
+    form = text(client, f"{mine}overrides/?parameter=thresholds.test.note")
+    assert "By the release it is 0.7." in form
+    assert "All tools are held to" not in form
+    change(client, mine, parameter="thresholds.confidence", value="0.6")
+    change(client, theirs, parameter="thresholds.confidence", value="0.9")
+    form = text(client, f"{mine}overrides/?parameter=thresholds.confidence")
+    assert "Now it is 0.9, for every run of its agent, by olga" in form
+    assert (
+        "Of it and yours the stricter holds. A stricter one holds for tools with a threshold of their own too." in form
+    )
+    own = Override.objects.get(run=run)
+    assert f'name="over" value="thresholds.confidence:{own.pk}"' in form, "and it is that one which is replaced"
+    form = text(client, f"{mine}overrides/?parameter=thresholds.test.note")
+    assert "By the release it is 0.7. All tools are held to 0.9 for a time; of both the stricter holds." in form
+
+
 def test_of_two_people_who_change_it_at_once_the_second_is_told_and_changes_nothing(client: Client, path: str) -> None:
     ada = signed_in(factories.person("ada", Role.ADMIN))
     _, seen = form_of(ada, path)
