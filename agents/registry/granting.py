@@ -13,7 +13,13 @@ from agents.registry.models import Agent, Tool, ToolGrant
 def require_fit(tool: Declaration, tier: int | None) -> None:
     """A tool that a release names has to be one that people can judge, at a tier that its author answers for."""
     if tool.tier not in range(1, 5):
-        raise errors.Invalid(f"tools: {tool.name} ({tool.source}) declares tier {tool.tier}; tiers are 1 to 4.")
+        raise errors.Invalid(f"tools: {tool.name} ({tool.source}) declares tier {tool.tier!r}; tiers are 1 to 4.")
+    if tool.floor not in range(1, tool.tier + 1):
+        raise errors.Invalid(
+            f"tools: {tool.name} ({tool.source}) declares floor {tool.floor!r} at tier {tool.tier}; a release may make "
+            "it milder down to its floor, which is its tier or below.",
+            field="tools",
+        )
     missing = [
         door
         for door, there in (("says", tool.says_what_it_does), ("touches", tool.says_what_it_touches))

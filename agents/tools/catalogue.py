@@ -30,6 +30,7 @@ Touches = Callable[..., Sequence[Touched]]
 Preview = Callable[..., Sequence[Mapping[str, Any]]]
 Preconditions = Callable[..., Mapping[str, Any]]
 TIMEOUT = timedelta(seconds=20)
+SPANS = ("undoable_for", "stop_window", "timeout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,8 @@ def tool(
     it was when a person let an act through, {name: value}: it is looked up when they are asked and again when the act
     is to happen. `sandbox` takes what the tool takes and is called in its place where acts are only simulated.
 
-    Raises `TypeError` for a signature that no model could fill in, `errors.Conflict` for a name that is taken.
+    Raises `TypeError` for a signature that no model could fill in or a time that is none, `errors.Conflict` for a name
+    that is taken.
     """
     told = {"says": says, "touches": touches, "preview": preview, "preconditions": preconditions}
     terms = {
@@ -95,10 +97,19 @@ def tool(
     return declare
 
 
+def _check_spans(name: str, terms: Mapping[str, Any]) -> None:
+    """Where the mistake was made, and not where somebody first needs the time."""
+    for key in SPANS:
+        span = terms[key]
+        if span is not None and not (isinstance(span, timedelta) and span > timedelta(0)):
+            raise TypeError(f"{name}: {key} is {span!r}; it takes a length of time, such as timedelta(seconds=20)")
+
+
 def _spec(
     name: str, function: Callable[..., Any], told: Mapping[str, Callable[..., Any] | None], terms: Mapping[str, Any]
 ) -> ToolSpec:
     """Everything about a tool that can be worked out once: its schema, the plan for its arguments, where it stands."""
+    _check_spans(name, terms)
     taken = schemas.parameters(function, title=name)
     doors: dict[str, Any] = {door: _typed(one, taken.typed) for door, one in told.items()}
     return ToolSpec(

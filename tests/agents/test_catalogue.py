@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ def test_a_signature_that_no_model_could_fill_in_is_refused_where_it_is_written(
 
         @tool("testshop.loose", tier=1)
         def loose(**rest: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("terms", "wrong"),
+    [
+        ({"timeout": 20}, "timeout is 20"),
+        ({"stop_window": timedelta(seconds=-45)}, "stop_window is datetime.timedelta"),
+    ],
+)
+def test_a_time_that_is_none_is_refused_where_it_is_written(terms: dict[str, Any], wrong: str):
+    with pytest.raises(TypeError, match=f"testshop.hasty: {wrong}.*; it takes a length of time, such as timedelta"):
+        tool("testshop.hasty", tier=2, **terms)(lambda: None)
 
 
 def test_a_name_that_is_taken_is_refused_with_both_places():

@@ -20,6 +20,7 @@ from tests.agents.releases import next_version
 DUMB = tool("test.dumb", tier=2, writes=True)(lambda: None)
 MILD = tool("test.mild", tier=3, floor=2)(lambda: None)
 WILD = tool("test.wild", tier=7)(lambda: None)
+UPSIDE = tool("test.upside", tier=1, floor=3)(lambda: None)
 assert toolbox.effects is not None  # its tools are declared
 
 
@@ -288,6 +289,8 @@ def test_a_release_may_be_stricter_than_its_tools_and_milder_only_down_to_their_
         publishing.publish(next_version(bundle, "1.4", tools=["test.mild"], tiers={"test.mild": 1}), by=governor)
     with pytest.raises(errors.Invalid, match=r"test\.wild .* declares tier 7; tiers are 1 to 4"):
         publishing.publish(next_version(bundle, "1.5", tools=["test.wild"], tiers={}), by=governor)
+    with pytest.raises(errors.Invalid, match=r"test\.upside .* declares floor 3 at tier 1; .* its tier or below"):
+        publishing.publish(next_version(bundle, "1.6", tools=["test.upside"], tiers={}), by=governor)
 
 
 def test_somebody_who_cannot_sign_in_answers_for_nothing(bundle, governor):
