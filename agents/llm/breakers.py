@@ -87,7 +87,7 @@ class Known:
     @property
     def name(self) -> str:
         """What it stands before, in words."""
-        return f"tool {self.key.removeprefix(TOOL)}" if self.key.startswith(TOOL) else self.key
+        return named(self.key)
 
 
 class _Memory:
@@ -120,6 +120,11 @@ class _Memory:
 
 _memory = _Memory()
 _changes: deque[Change] = deque()
+
+
+def named(key: str) -> str:
+    """What the breaker of this key stands before, in words."""
+    return f"tool {key.removeprefix(TOOL)}" if key.startswith(TOOL) else key
 
 
 def of_model(link: Json) -> str:
@@ -191,7 +196,7 @@ def refusal(key: str, now: Circuit) -> errors.OutsideError:
     what = f"{now.failures} failures in a row" if now.state == State.OPEN else "a probe is under way"
     last = f"; the last one: {now.reason}" if now.reason else ""
     return errors.OutsideError(
-        f"The breaker of {key} is {now.state.replace('_', '-')} ({what}); the next try is in {wait:.0f} s{last}",
+        f"The breaker of {named(key)} is {now.state.replace('_', '-')} ({what}); the next try is in {wait:.0f} s{last}",
         kind="breaker_open",
         permanent=False,
         retry_after=wait,

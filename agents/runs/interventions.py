@@ -93,7 +93,7 @@ def _resume(run: Run) -> bool:
         Control.objects.filter(run=run, verb=Control.Verb.PAUSE, obeyed_at=None).update(obeyed_at=timezone.now())
         return True
     if run.state != Run.State.PAUSED:
-        raise errors.Conflict(f"This run is {run.get_state_display()}, not paused; there is nothing to resume.")
+        raise errors.Conflict(f"This run is {run.get_state_display().lower()}, not paused; there is nothing to resume.")
     if elsewhere.is_elsewhere(run):
         elsewhere.go_on(run)
         return True
@@ -104,7 +104,7 @@ def _resume(run: Run) -> bool:
 
 def _cancel(run: Run) -> bool:
     if run.is_ended:
-        raise errors.Conflict(f"This run is {run.get_state_display()}; it can no longer be cancelled.")
+        raise errors.Conflict(f"This run is {run.get_state_display().lower()}; it can no longer be cancelled.")
     if run.ending is not None:
         raise errors.Conflict("This run is taking its acts back already, and ends when that is done.")
     if _is_driven(run) or _has_lost_call(run):

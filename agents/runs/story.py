@@ -15,6 +15,7 @@ from django.utils import timezone
 from agents.contracts import Json
 from agents.models import Control, Recording, Run, Step, StepPayload
 from agents.runs import compensating, delegating, fallbacks
+from agents.runs.handing import CHAIN
 
 WINDOW = 200
 LONGEST = 320
@@ -219,8 +220,12 @@ def model_sentence(line: Line, step: Step, payload: StepPayload | None) -> Line:
     if step.state == Step.State.INTENDED:
         line.hue, line.lead = "busy", f"Is asking {step.model or step.name}"
         return line
+    if step.state == Step.State.HELD:
+        asks = "No model of its chain answered. " if step.gate == CHAIN else f"Would ask {step.name}. "
+        line.hue, line.lead, line.tail = "held", asks, f"Waits for a person. {step.gate_reason}"
+        return line
     if step.state != Step.State.DONE:
-        line.hue, line.lead = "bad", f"{step.model or step.name} did not answer: {step.error}"
+        line.hue, line.lead = "bad", f"{step.model or step.name} did not answer: {step.error or step.gate_reason}"
         return line
     parts = message_of(payload).get("parts", [])
     calls = [str(part.get("name") or "a tool") for part in parts if part.get("type") == "tool_call"]

@@ -147,7 +147,7 @@ def test_a_tool_has_one_too(db: None) -> None:
     down = errors.OutsideError("The carrier does not answer.", kind="connection", permanent=False)
     for _ in range(circuit.FAILURES):
         breakers.report_now(breakers.admit_now("tool:parcels.find"), down)
-    with pytest.raises(errors.OutsideError, match=r"tool:parcels\.find is open"):
+    with pytest.raises(errors.OutsideError, match=r"tool parcels\.find is open"):
         breakers.admit_now("tool:parcels.find")
     (entry,) = AuditEntry.objects.filter(verb="breaker.open")
     assert (entry.subject_kind, entry.subject_id, entry.reason) == ("tool", "parcels.find", str(down))

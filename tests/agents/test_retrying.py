@@ -339,7 +339,7 @@ def test_a_tool_that_keeps_failing_is_left_alone_and_its_runs_wait_without_using
         to_the_end(begin("test.book", moods="busy", settings={"attempts": 1}))
     run = drive(begin("test.book", settings={"attempts": 1}))
     assert (run.state, run.waits, run.steps.get().error_class) == ("waiting", "retry", "breaker_open")
-    assert "breaker of tool:test.book is open (5 failures in a row)" in run.steps.get().error
+    assert "breaker of tool test.book is open (5 failures in a row)" in run.steps.get().error
     assert toolbox.effects == []
     assert not StepAttempt.objects.filter(run=run).exists()
     breakers.forget()  # as if it had cooled down

@@ -190,6 +190,19 @@ def test_a_paused_run_says_who_when_why_and_what_goes_on(client: Client, run: Ru
     assert f'action="/runs/{run.pk}/resumption/"' in page
 
 
+@pytest.mark.parametrize("waits", ["retry", "capacity", "decision"])
+def test_a_paused_run_looks_for_nothing(client: Client, run: Run, olga: User, waits: str) -> None:
+    word = Run.Waits(waits).label
+    soon = timezone.now() + timedelta(seconds=9)
+    Run.objects.filter(pk=run.pk).update(state="waiting", waits=waits, waiting_for=word, wake_at=soon)
+    run.refresh_from_db()
+    interventions.pause(run, by=olga, reason="look first", request_id=uuid4())
+    page = text(client, f"/runs/{run.pk}/")
+    assert "Paused by olga" in page
+    assert "Waiting for" not in page
+    assert f"for {word}" not in text(client, "/runs/")
+
+
 def test_a_failed_run_says_why_and_offers_another_like_it(client: Client, run: Run) -> None:
     ended(run, "failed", failure_class="limit:steps", failure="20 steps were taken.")
     page = text(client, f"/runs/{run.pk}/")

@@ -95,6 +95,14 @@ def test_a_model_that_answered_in_the_place_of_another_one_is_told_with_why(run:
     ]
 
 
+@pytest.mark.parametrize(
+    ("gate", "lead"), [("chain", "No model of its chain answered. "), ("policy", "Would ask large. ")]
+)
+def test_a_question_that_waits_for_a_person_has_not_failed(run: Run, gate: str, lead: str) -> None:
+    factories.step(run, kind="model", name="large", state="held", gate=gate, gate_reason="large is overloaded")
+    assert told(run)[1:] == [f"{lead} Waits for a person. large is overloaded"]
+
+
 def test_a_second_try_of_the_same_model_is_no_other_model(run: Run) -> None:
     fell_over(run, {**FELL, "model": "small"}, words="Soon.")
     assert told(run)[1:] == ["Answered: Soon."]
