@@ -80,8 +80,7 @@ def tool(
     it was when a person let an act through, {name: value}: it is looked up when they are asked and again when the act
     is to happen. `sandbox` takes what the tool takes and is called in its place where acts are only simulated.
 
-    Raises `TypeError` for a signature that no model could fill in or a time that is none, `errors.Conflict` for a name
-    that is taken.
+    Raises `TypeError` for a signature or a time that can be none, `errors.Conflict` for a name that is taken.
     """
     told = {"says": says, "touches": touches, "preview": preview, "preconditions": preconditions}
     terms = {
