@@ -14,7 +14,7 @@ from agents import errors
 from agents.keyset import cut
 from agents.models import Agent, Control, Release, Run, Step, StepPayload, User
 from agents.registry.api import Environment, agents_named, visible_agent
-from agents.runs import interventions, pinning, starting, windows
+from agents.runs import fleet, interventions, pinning, starting, windows
 from agents.runs.shapes import (
     ControlOut,
     Queue,
@@ -212,12 +212,15 @@ def _release(agent: Agent, version: str) -> Release:
 
 
 def _shown(user: User) -> QuerySet[Run]:
-    """Runs with the names a list shows, the model chain of their release, and whether no model told its tokens."""
+    """Runs with the names a list shows, the model chain of their release, since when they wait, and whether no model
+    told its tokens."""
     asked = Step.objects.filter(run=OuterRef("pk"), kind=Step.Kind.MODEL, state=Step.State.DONE)
     counted_elsewhere = When(tokens_in=0, tokens_out=0, queue=Run.Queue.OUTSIDE, then=Value(True))
     silent = Case(counted_elsewhere, When(tokens_in=0, tokens_out=0, then=Exists(asked)), default=Value(False))
     rows = Run.objects.visible_to(user).select_related("agent", "release", "team", "started_by")
-    shown: QuerySet[Run] = rows.defer("release__bundle").annotate(chain=F("release__bundle__models"), is_untold=silent)
+    shown: QuerySet[Run] = rows.defer("release__bundle").annotate(
+        chain=F("release__bundle__models"), is_untold=silent, waiting_since=fleet.WAITING_SINCE
+    )
     return shown
 
 

@@ -135,8 +135,8 @@ EXAMPLES = {
 
 
 def listed(user: User) -> QuerySet[Run]:
-    """Runs with the names a list shows, the model chain of their release, whether a simulated model is in it, and
-    whether models were asked of which none told its tokens."""
+    """Runs with the names a list shows, the model chain of their release, whether a simulated model is in it,
+    since when they wait, and whether models were asked of which none told its tokens."""
     asked = Step.objects.filter(run=OuterRef("pk"), kind=Step.Kind.MODEL, state=Step.State.DONE)
     is_simulated = Q(release__bundle__models__contains=SIMULATED)
     rows = Run.objects.visible_to(user).select_related("agent", "release", "team", "started_by")
@@ -144,6 +144,7 @@ def listed(user: User) -> QuerySet[Run]:
         chain=F("release__bundle__models"),
         is_simulated=ExpressionWrapper(is_simulated, output_field=BooleanField()),
         is_overridden=overridden.OF_RUN,
+        waiting_since=fleet.WAITING_SINCE,
         is_untold=Case(
             When(tokens_in=0, tokens_out=0, queue=Run.Queue.OUTSIDE, then=Value(True)),
             When(tokens_in=0, tokens_out=0, then=Exists(asked)),

@@ -128,13 +128,18 @@ _NO_ROOM = Step.objects.filter(run=OuterRef("pk"), state=Step.State.INTENDED, du
 ROOM_SINCE = Coalesce(Subquery(_NO_ROOM.annotate(since=_WANTED).values("since")[:1]), "changed_at")
 """Since when a run that waits for capacity does: since its step was first wanted, or the last try at it came to
 nothing. It looks for room every second or so, and `changed_at` is when it last did."""
+WAITING_SINCE = Case(
+    When(state=Run.State.WAITING, waits=Run.Waits.CAPACITY, then=ROOM_SINCE),
+    When(state=Run.State.WAITING, then=F("changed_at")),
+    default=None,
+)
+"""Since when a run waits, whatever for; None where it does not."""
 
 
 def waiting(user: User, *, agents: Iterable[UUID] | None = None) -> dict[str, tuple[int, datetime]]:
     """Waiting runs by what they wait for: how many, and since when the one that has waited longest."""
     rows = _of(Run.objects.visible_to(user).filter(state=Run.State.WAITING), agents)
-    since = Case(When(waits=Run.Waits.CAPACITY, then=ROOM_SINCE), default=F("changed_at"))
-    counted = rows.annotate(since=since).values_list("waits").annotate(Count("pk"), Min("since")).order_by()
+    counted = rows.annotate(since=WAITING_SINCE).values_list("waits").annotate(Count("pk"), Min("since")).order_by()
     return {waits: (count, since) for waits, count, since in counted}
 
 

@@ -90,7 +90,7 @@ def standing(run: Run) -> dict[str, Any]:
     return {
         "at_it": next(at_it, None),
         "again": next((step for step in steps if step.due_at), None),
-        "since": since(run),
+        "since": since(run) if run.waits == Run.Waits.CAPACITY else run.changed_at,
         "questions": sum(step.state in {Step.State.HELD, Step.State.IN_DOUBT} for step in steps),
         "is_lost": lease is not None and lease < timezone.now(),
         "tally": compensating.tally(run) if run.ending else None,
@@ -101,11 +101,9 @@ def standing(run: Run) -> dict[str, Any]:
     }
 
 
-def since(run: Run) -> datetime:
-    """Since when it waits."""
-    if run.waits != Run.Waits.CAPACITY:
-        return run.changed_at
-    found: datetime = Run.objects.filter(pk=run.pk).values_list(fleet.ROOM_SINCE, flat=True).get()
+def since(run: Run) -> datetime | None:
+    """Since when it waits; None where it does not."""
+    found: datetime | None = Run.objects.filter(pk=run.pk).values_list(fleet.WAITING_SINCE, flat=True).get()
     return found
 
 

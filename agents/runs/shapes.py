@@ -59,6 +59,7 @@ class RunItem(Out):
     asked: Words
     waits: Words
     waiting_for: Words
+    waiting_since: Moment | None
     queue: Queue
     started_by: str | None
     created_at: Moment
@@ -79,7 +80,7 @@ class RunItem(Out):
 
     @classmethod
     def of(cls, run: Any, **more: Any) -> Self:
-        """From a run annotated with `chain` and `is_untold`."""
+        """From a run annotated with `chain`, `is_untold` and `waiting_since`."""
         return cls.taken_from(
             run,
             agent=run.agent.slug,

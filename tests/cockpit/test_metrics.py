@@ -144,6 +144,8 @@ def test_looking_for_room_again_is_no_new_wait_for_capacity(is_open, agent, olga
         (_, since) = fleet.waiting(olga)["capacity"]
         page = browser.get(f"/runs/{run.pk}/").content.decode()
         assert f'datetime="{since:%Y-%m-%dT%H:%M:%S}' in page.partition("Waiting for")[2][:80]
+        for path in (f"/api/v1/runs/{run.pk}", "/runs/?as=json"):
+            assert f'"waiting_since": "{since:%Y-%m-%dT%H:%M:%S}' in browser.get(path).content.decode()
         oldest = value(scrape(), "cockpit_runs_waiting_oldest_seconds", **{"for": "capacity"})
         assert oldest == pytest.approx((timezone.now() - since).total_seconds(), abs=2)
         return oldest
