@@ -71,6 +71,7 @@ def test_two_workers_are_killed_amid_two_hundred_runs(fleet: Fleet, two_hundred:
 
 def kill_the_busiest(fleet: Fleet) -> int:
     """`kill -9` a worker in the middle of its runs and start another in its place; how many runs it held."""
+    until(lambda: any(member.holds() for member in fleet.workers()), "a worker that has runs")
     victim: Member = max(fleet.workers(), key=lambda member: len(member.holds()))
     victim.kill()
     held = len(victim.holds())
