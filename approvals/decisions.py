@@ -65,7 +65,7 @@ def decide(
     try:
         given = _prepared(approval, given, request_id)
         with transaction.atomic(durable=True):
-            (made,) = _decide({approval.pk: request_id}, given)
+            (made,) = _decide({approval.pk: request_id}, given, {approval.run_id})
             if isinstance(made, errors.DomainError):
                 raise made
             if given.records is not None:
@@ -107,7 +107,8 @@ def decide_many(asked: Mapping[UUID, UUID], given: Given) -> Sequence[Decision |
     if given.answer == Decision.Answer.EDIT:
         raise errors.Invalid("Arguments are edited in one question at a time.", field="answer")
     given = replace(given, together=True)
-    made = _decide(asked, given)
+    runs = Approval.objects.filter(pk__in=asked).values_list("run_id", flat=True)
+    made = _decide(asked, given, set(runs))
     left = [(pk, one) for pk, one in zip(asked, made, strict=True) if isinstance(one, errors.DomainError)]
     approvals = Approval.objects.in_bulk([pk for pk, _ in left])
     audit.append([_attempt(approvals[pk], given, why, asked[pk]) for pk, why in left if pk in approvals])
@@ -128,8 +129,9 @@ def _attempt(approval: Approval, given: Given, error: errors.DomainError, reques
     )
 
 
-def _decide(asked: Mapping[UUID, UUID], given: Given) -> list[Decision | errors.DomainError]:
+def _decide(asked: Mapping[UUID, UUID], given: Given, runs: set[UUID]) -> list[Decision | errors.DomainError]:
     """Lock, judge each by itself, then write all that passed, at one moment. In the order of `asked`."""
+    holds.lock(runs)  # before their approvals: whoever locks both does it so
     approvals, at = _lock(asked), timezone.now()
     earlier = {known.request_id: known for known in Decision.objects.filter(request_id__in=asked.values())}
     made: dict[UUID, Decision | errors.DomainError] = {}
@@ -149,10 +151,8 @@ def _decide(asked: Mapping[UUID, UUID], given: Given) -> list[Decision | errors.
 
 
 def _lock(asked: Collection[UUID]) -> list[Approval]:
-    """The approvals as they are now, kept so to the commit. Runs first: whoever locks both does it so."""
-    approvals = Approval.objects.filter(pk__in=asked)
-    holds.lock(approvals.values("run_id"))
-    locked = duties.with_hands(approvals).select_for_update(of=("self",))
+    """The approvals as they are now, kept so to the commit."""
+    locked = duties.with_hands(Approval.objects.filter(pk__in=asked)).select_for_update(of=("self",))
     found = list(locked.order_by("pk") if len(asked) > 1 else locked)  # an order is looked for among all columns
     duties.look_up_lines([approval.run for approval in found])
     voting.look_up(found)

@@ -38,6 +38,10 @@ WHERE r.id = ANY(%(runs)s) AND r.state = 'waiting' AND r.queue <> 'outside'
 RETURNING r.id, r.agent_id
 """
 
+LOCK = """
+SELECT id FROM agents_run WHERE id = ANY(%(runs)s) ORDER BY id DESC FOR UPDATE
+"""
+
 
 @transaction.atomic(savepoint=False)
 def answer(run_id: UUID, seq: int, *, answer: Answer) -> None:
@@ -78,7 +82,7 @@ def _tell_elsewhere(answers: Mapping[Place, Answer]) -> None:
         elsewhere.heed(sessions[run_id], seq, answer)
 
 
-def lock(runs: Collection[UUID] | QuerySet[Any]) -> None:
-    """Keep runs (or those that a query gives the ids of) as they are to the commit. Younger ones first: a run that ends
-    is locked before the one that it was delegated by, so whoever locks several does it in that order."""
-    len(Run.objects.select_for_update().filter(pk__in=runs).order_by("-pk").values_list("pk"))
+def lock(runs: Collection[UUID]) -> None:
+    """Keep runs as they are to the commit. Younger ones first: a run that ends is locked before the one that it was
+    delegated by, so whoever locks several does it in that order."""
+    hotpath.rows_within(LOCK, {"runs": list(runs)})
