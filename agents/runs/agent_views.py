@@ -17,6 +17,8 @@ from django_htmx.http import trigger_client_event
 
 from agents.contracts import Risk
 from agents.keyset import cut
+from agents.llm import breakers
+from agents.llm.circuit import State
 from agents.models import Agent, Permission, Release, Team, Tool, ToolGrant, User
 from agents.pages import PersonRequest, reason_and_request_id
 from agents.registry import declarations, earning
@@ -108,6 +110,7 @@ def _page(request: PersonRequest, found: Agent) -> dict[str, Any]:
     return {
         **rows(request.actor, [found])[0],
         "on_people": _on_people(request.actor, found),
+        **_left_alone(found),
         "releases": _releases(found),
         "tools": granted(found),
         "runs": runs.order_by("-id")[:RUNS],
@@ -127,6 +130,17 @@ def _on_people(user: User, found: Agent) -> int:
     """Of its waiting runs those that only a person can let go on."""
     waiting = fleet.waiting(user, agents=[found.pk])
     return sum(number for waits, (number, _) in waiting.items() if waits in fleet.PEOPLE)
+
+
+def _left_alone(found: Agent) -> dict[str, Any]:
+    """Models and tools of its release that keep failing, and whether it works degraded because of the first."""
+    bundle = found.release.bundle if found.release else {}
+    models = [breakers.of_model(link) for link in bundle.get("models", [])]
+    instead = [breakers.of_model(link) for link in (bundle.get("degraded") or {}).get("models", [])]
+    its = {*models, *instead, *(breakers.TOOL + name for name in bundle.get("tools", []))}
+    resting = [one for one in breakers.states() if one.key in its and one.state != State.CLOSED]
+    away = {one.key for one in resting if not one.is_due}
+    return {"left_alone": resting, "is_degraded": bool(bundle.get("degraded") and models and models[0] in away)}
 
 
 def _limits(found: Agent) -> list[tuple[str, str]]:

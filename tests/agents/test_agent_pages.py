@@ -8,7 +8,9 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
+from agents import errors
 from agents.audit import log as audit
+from agents.llm import breakers, circuit
 from agents.models import Agent, AuditEntry, Release, Run, Tool, ToolGrant, User
 from agents.runs import agent_views, interventions
 from tests import factories
@@ -62,6 +64,25 @@ def test_runs_that_wait_for_the_next_try_are_not_said_to_wait_on_people(client: 
     assert "none of them on people" in page
     assert '<span class="muted small">for the next try</span>' in page
     assert '<span class="state wait">1 on people</span>' in wait(Run.Waits.DOUBT)
+
+
+def test_an_agent_says_which_of_its_models_is_left_alone_and_that_it_works_degraded(
+    client: Client, agent: Agent
+) -> None:
+    chain = [{"provider": "acme", "model": "large"}, {"provider": "beta", "model": "small"}]
+    degraded = {"models": chain[1:]}
+    agent.release = factories.release(agent, models=chain, degraded=degraded)
+    agent.save()
+    gone = errors.OutsideError("large is overloaded", kind="overloaded", permanent=False)
+    for _ in range(circuit.FAILURES):
+        breakers.report_now(breakers.admit_now("other/large"), gone)
+    assert "failures in a row" not in text(client, f"/agents/{agent.slug}/")
+    for _ in range(circuit.FAILURES):
+        breakers.report_now(breakers.admit_now("acme/large"), gone)
+    page = text(client, f"/agents/{agent.slug}/")
+    assert '<span class="state bad">breaker open</span> <b>acme/large</b>' in page
+    assert "large is overloaded" in page
+    assert "<b>Degraded:</b> its first model is away" in page
 
 
 def test_a_frozen_agent_says_who_when_why_and_what_drains(client: Client, agent: Agent, olga: User) -> None:
