@@ -31,7 +31,7 @@ def run() -> list[Figure]:
         factories.person("rhea", Role.REVIEWER, of=factories.team())
     ticks = [subprocess.Popen([sys.executable, "manage.py", "tick"], cwd=ROOT, env=os.environ) for _ in range(TICKS)]
     try:
-        alive = Worker.objects.filter(kind=Worker.Kind.TICK)
+        alive = Worker.objects.filter(kind=Worker.Kind.TICK, pid__in=[tick.pid for tick in ticks])
         moment(lambda: alive.count() == TICKS, "that both ticks run", seconds=120, every=0.2)
         asked = ask()
         done = Escalation.objects.filter(approval__run=asked)
