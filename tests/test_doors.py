@@ -343,10 +343,13 @@ def _more(samples: dict[str, Any], olga: User) -> None:
 
 
 def _queries(client: Client, path: str) -> int:
+    """The fewest of two looks: a process asks once a second which policies are in force, whoever comes by."""
     client.get(path)  # what is only asked once per session or process has been asked
-    with CaptureQueriesContext(
-        connection,
-    ) as asked:
+    return min(_queries_once(client, path) for _ in range(2))
+
+
+def _queries_once(client: Client, path: str) -> int:
+    with CaptureQueriesContext(connection) as asked:
         assert client.get(path).status_code == 200, path
     return len(asked)
 
