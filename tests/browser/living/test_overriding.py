@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.living.conftest import Sit
 from tests.browser.living.test_steering import SOON, start, state
@@ -51,6 +51,20 @@ def test_what_does_not_fit_is_said_in_the_dialog(sit: Sit) -> None:
     expect(dialog.get_by_role("alert")).to_contain_text("[limits] steps is 'many'")
     dialog.get_by_role("link", name="Keep as it is").click()
     expect(dialog).to_be_hidden()
+
+
+def test_nothing_is_typed_into_a_field_that_is_about_to_be_replaced(sit: Sit) -> None:
+    page = sit("olga", "/agents/baker/")
+    page.locator("#controls").get_by_role("button", name="Override…").click()
+    dialog = page.get_by_role("dialog", name="Override a parameter")
+    asked: list[Route] = []
+    page.route(re.compile(r"/overrides/\?.*parameter="), lambda route: asked.append(route))
+    dialog.get_by_label("Parameter").select_option("limits.tokens")
+    expect(dialog.get_by_label("New value")).to_be_disabled()
+    asked[0].continue_()
+    dialog.get_by_label("New value").fill("5000")
+    expect(dialog.get_by_label("New value")).to_have_value("5000")
+    expect(dialog.get_by_label("Parameter")).to_have_value("limits.tokens")
 
 
 @pytest.mark.usefixtures("as_released")
