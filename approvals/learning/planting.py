@@ -140,9 +140,9 @@ def _store(like: Approval, action: Action) -> None:
 def reveal(approvals: Sequence[Approval]) -> None:
     """Say which of these were planted, now that nobody has to answer them any more. Call in the transaction that closes
     them."""
-    unknown = [one for one in approvals if not Approval.plant.is_cached(one) or hasattr(one, "plant")]
-    planted = Plant.objects.filter(approval__in=unknown, revealed_at=None)
-    if not unknown or not planted.exists():  # nearly always, and the whole of it is wide
+    candidates = [one for one in approvals if not Approval.plant.is_cached(one) or hasattr(one, "plant")]
+    planted = Plant.objects.filter(approval__in=candidates, revealed_at=None)
+    if not candidates or not planted.exists():  # nearly always, and the whole of it is wide
         return
     for found in planted.select_related("approval__run"):
         if not found.approval.is_open:
