@@ -6,6 +6,7 @@ Is work flowing, do started runs succeed, is this evidence fresh: each answered 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -93,11 +94,8 @@ def resting() -> list[breakers.Known]:
     nobody has called for long, though they might, is no news."""
     old = timezone.now() - FORGOTTEN
     found = (one for one in breakers.states() if one.state != State.CLOSED)
-    return sorted((one for one in found if not (one.is_due and one.retry_at and one.retry_at < old)), key=_since)
-
-
-def _since(one: breakers.Known) -> datetime:
-    return one.since
+    news = (one for one in found if not (one.is_due and one.retry_at and one.retry_at < old))
+    return sorted(news, key=attrgetter("since"))
 
 
 def success(seen: Seen, everyone: evidence.Recent) -> dict[str, Any]:
